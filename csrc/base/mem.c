@@ -1,0 +1,164 @@
+/* mem.c: a caching allocator with size classes. See mem.h.
+ *
+ * A size class is a power of two and an eighth-step above it (64, 128, ..., 512, 576, 640, ...), so a
+ * block wastes at most an eighth. Each block has a 64-byte header in front that holds its class; free
+ * blocks of one class are a singly linked list through their own first bytes.
+ */
+#include "base/mem.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ALIGNMENT = 64, STEPS = 8, CLASSES = 60 * STEPS };
+
+/* The cache may always hold this much; above it, no more than is in use. */
+static const size_t CACHE_FLOOR = (size_t)256 << 20;
+
+typedef struct header {
+    size_t bytes; /* usable bytes of the block, without this header */
+    int class_index;
+    struct header *next; /* while free */
+    char padding[ALIGNMENT - sizeof(size_t) - 2 * sizeof(void *)];
+} header;
+
+_Static_assert(sizeof(header) == ALIGNMENT, "the header keeps blocks aligned");
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static header *free_lists[CLASSES];
+static sm_mem_stats stats;
+static size_t limit;
+
+/* Rounds `bytes` up to its class; returns the class, or -1 when it is absurdly large. */
+static int size_class(size_t bytes, size_t *rounded) {
+    if (bytes <= 512) {
+        size_t units = bytes ? (bytes + ALIGNMENT - 1) / ALIGNMENT : 1;
+        *rounded = units * ALIGNMENT;
+        return (int)units - 1; /* 0..7 */
+    }
+    if (bytes > SIZE_MAX / 4)
+        return -1;
+    int log2 = 63 - __builtin_clzll((unsigned long long)(bytes - 1)); /* >= 9 */
+    size_t step = (size_t)1 << (log2 - 3);
+    size_t above = (bytes - ((size_t)1 << log2) + step - 1) / step; /* 1..8 */
+    *rounded = ((size_t)1 << log2) + above * step;
+    return (log2 - 8) * STEPS + (int)above - 1;
+}
+
+/* Under the lock: gives cached blocks back to the system until at most `keep` bytes remain. */
+static void shrink_cache(size_t keep) {
+    for (int c = CLASSES - 1; c >= 0 && stats.cached > keep; c--) {
+        while (free_lists[c] && stats.cached > keep) {
+            header *h = free_lists[c];
+            free_lists[c] = h->next;
+            stats.cached -= h->bytes;
+            free(h);
+        }
+    }
+}
+
+static header *system_block(size_t rounded, int class_index) {
+    void *p = NULL;
+    if (posix_memalign(&p, ALIGNMENT, rounded + sizeof(header)) != 0)
+        return NULL;
+    header *h = p;
+    h->bytes = rounded;
+    h->class_index = class_index;
+    return h;
+}
+
+void *sm_alloc(size_t bytes) {
+    size_t rounded;
+    int c = size_class(bytes, &rounded);
+    if (c < 0 || c >= CLASSES)
+        return NULL;
+    pthread_mutex_lock(&lock);
+    header *h = NULL;
+    if (!limit || stats.live + rounded <= limit) {
+        h = free_lists[c];
+        if (h) {
+            free_lists[c] = h->next;
+            stats.cached -= h->bytes;
+        } else {
+            stats.system_calls++;
+            h = system_block(rounded, c);
+            if (!h && stats.cached) {
+                shrink_cache(0);
+                h = system_block(rounded, c);
+            }
+        }
+    }
+    if (h) {
+        h->next = NULL;
+        stats.allocs++;
+        stats.live += h->bytes;
+        if (stats.live > stats.peak)
+            stats.peak = stats.live;
+    }
+    pthread_mutex_unlock(&lock);
+    return h ? h + 1 : NULL;
+}
+
+void *sm_calloc(size_t bytes) {
+    void *p = sm_alloc(bytes);
+    if (p)
+        memset(p, 0, bytes);
+    return p;
+}
+
+void *sm_realloc(void *block, size_t bytes) {
+    if (!block)
+        return sm_alloc(bytes);
+    size_t have = sm_block_size(block);
+    if (bytes <= have && bytes >= have / 2)
+        return block;
+    void *p = sm_alloc(bytes);
+    if (!p)
+        return NULL;
+    memcpy(p, block, bytes < have ? bytes : have);
+    sm_free(block);
+    return p;
+}
+
+void sm_free(void *block) {
+    if (!block)
+        return;
+    header *h = (header *)block - 1;
+    pthread_mutex_lock(&lock);
+    stats.live -= h->bytes;
+    stats.cached += h->bytes;
+    h->next = free_lists[h->class_index];
+    free_lists[h->class_index] = h;
+    size_t keep = stats.live > CACHE_FLOOR ? stats.live : CACHE_FLOOR;
+    if (stats.cached > 2 * keep)
+        shrink_cache(keep);
+    pthread_mutex_unlock(&lock);
+}
+
+size_t sm_block_size(const void *block) {
+    return ((const header *)block - 1)->bytes;
+}
+
+void sm_mem_trim(void) {
+    pthread_mutex_lock(&lock);
+    shrink_cache(0);
+    pthread_mutex_unlock(&lock);
+}
+
+void sm_mem_get_stats(sm_mem_stats *out) {
+    pthread_mutex_lock(&lock);
+    *out = stats;
+    pthread_mutex_unlock(&lock);
+}
+
+void sm_mem_reset_peak(void) {
+    pthread_mutex_lock(&lock);
+    stats.peak = stats.live;
+    pthread_mutex_unlock(&lock);
+}
+
+void sm_mem_set_limit(size_t bytes) {
+    pthread_mutex_lock(&lock);
+    limit = bytes;
+    pthread_mutex_unlock(&lock);
+}
