@@ -36,7 +36,7 @@ typedef struct sm_conv2d {
     int64_t oh, ow;
 } sm_conv2d;
 
-/* Output size along one axis, 0 or negative where the kernel does not fit into the padded input. */
+/* Output size along one axis, 0 where the kernel does not fit into the padded input. */
 static inline int64_t sm_conv2d_out(int64_t in, int64_t kernel, int64_t stride, int64_t pad,
                                     int64_t dilation) {
     int64_t room = in + 2 * pad - (dilation * (kernel - 1) + 1);
