@@ -1,0 +1,110 @@
+/* strided.c: merge dimensions, cut the outer ones among the threads. See strided.h. */
+#include "kernels/strided.h"
+
+#include "base/pool.h"
+
+enum { GRAIN = 16384 }; /* elements that are worth a thread */
+
+typedef struct plan {
+    sm_strided walk; /* merged; dimension ndim-1 is the inner one */
+    sm_strided_fn fn;
+    const void *context;
+    int64_t outer; /* product of all but the inner dimension */
+} plan;
+
+static bool merges(const sm_strided *w, int d) {
+    for (int k = 0; k < w->operands; k++)
+        if (w->stride[k][d] != w->stride[k][d + 1] * w->shape[d + 1])
+            return false;
+    return true;
+}
+
+static void remove_dim(sm_strided *w, int d) {
+    for (int e = d; e + 1 < w->ndim; e++) {
+        w->shape[e] = w->shape[e + 1];
+        for (int k = 0; k < w->operands; k++)
+            w->stride[k][e] = w->stride[k][e + 1];
+    }
+    w->ndim--;
+}
+
+/* Drops dimensions of size 1 and joins neighbours that lie behind one another in all operands. */
+static void merge_dims(sm_strided *w) {
+    for (int d = w->ndim - 1; d >= 0; d--)
+        if (w->shape[d] == 1)
+            remove_dim(w, d);
+    for (int d = w->ndim - 2; d >= 0; d--) {
+        if (!merges(w, d))
+            continue;
+        w->shape[d + 1] *= w->shape[d];
+        remove_dim(w, d);
+    }
+    if (w->ndim == 0) {
+        w->ndim = 1;
+        w->shape[0] = 1;
+        for (int k = 0; k < w->operands; k++)
+            w->stride[k][0] = 0;
+    }
+}
+
+/* One long inner dimension: cut it directly. */
+static void run_flat(void *context, int64_t begin, int64_t end, int thread) {
+    const plan *p = context;
+    const sm_strided *w = &p->walk;
+    char *data[SM_STRIDED_MAX_OPERANDS];
+    int64_t stride[SM_STRIDED_MAX_OPERANDS];
+    (void)thread;
+    for (int k = 0; k < w->operands; k++) {
+        stride[k] = w->stride[k][0];
+        data[k] = w->data[k] + begin * stride[k] * (int64_t)w->item[k];
+    }
+    p->fn(p->context, end - begin, data, stride);
+}
+
+static void run_outer(void *context, int64_t begin, int64_t end, int thread) {
+    const plan *p = context;
+    const sm_strided *w = &p->walk;
+    int last = w->ndim - 1;
+    int64_t index[SM_STRIDED_MAX_DIMS] = {0};
+    char *data[SM_STRIDED_MAX_OPERANDS];
+    int64_t stride[SM_STRIDED_MAX_OPERANDS];
+    (void)thread;
+    for (int64_t rest = begin, d = last - 1; d >= 0; d--) {
+        index[d] = rest % w->shape[d];
+        rest /= w->shape[d];
+    }
+    for (int64_t i = begin; i < end; i++) {
+        for (int k = 0; k < w->operands; k++) {
+            int64_t at = 0;
+            for (int d = 0; d < last; d++)
+                at += index[d] * w->stride[k][d];
+            data[k] = w->data[k] + at * (int64_t)w->item[k];
+            stride[k] = w->stride[k][last];
+        }
+        p->fn(p->context, w->shape[last], data, stride);
+        for (int d = last - 1; d >= 0 && ++index[d] == w->shape[d]; d--)
+            index[d] = 0;
+    }
+}
+
+void sm_strided_run(const sm_strided *walk, sm_strided_fn fn, const void *context) {
+    plan p = {.walk = *walk, .fn = fn, .context = context, .outer = 1};
+    for (int d = 0; d < walk->ndim; d++)
+        if (walk->shape[d] == 0)
+            return;
+    merge_dims(&p.walk);
+    int last = p.walk.ndim - 1;
+    int64_t inner = p.walk.shape[last];
+    for (int d = 0; d < last; d++)
+        p.outer *= p.walk.shape[d];
+    if (walk->serial) {
+        if (p.walk.ndim == 1)
+            run_flat(&p, 0, inner, 0);
+        else
+            run_outer(&p, 0, p.outer, 0);
+    } else if (p.walk.ndim == 1) {
+        sm_parallel_for(inner, GRAIN, run_flat, &p);
+    } else {
+        sm_parallel_for(p.outer, 1 + GRAIN / inner, run_outer, &p);
+    }
+}
