@@ -7,8 +7,10 @@
 #include "base/mem.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { ALIGNMENT = 64, STEPS = 8, CLASSES = 60 * STEPS };
 
@@ -27,7 +29,30 @@ _Static_assert(sizeof(header) == ALIGNMENT, "the header keeps blocks aligned");
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static header *free_lists[CLASSES];
 static sm_mem_stats stats;
-static size_t limit;
+static size_t limit; /* 0: not worked out yet */
+
+/* The number in a control group's file, SIZE_MAX where there is none ("max", no such file). */
+static size_t read_limit(const char *path) {
+    unsigned long long bytes;
+    FILE *f = fopen(path, "r");
+    if (!f)
+        return SIZE_MAX;
+    size_t result = fscanf(f, "%llu", &bytes) == 1 ? (size_t)bytes : SIZE_MAX;
+    fclose(f);
+    return result;
+}
+
+static size_t machine_memory(void) {
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    size_t least = pages > 0 && page > 0 ? (size_t)pages * (size_t)page : SIZE_MAX;
+    static const char *const files[] = {"/sys/fs/cgroup/memory.max",
+                                        "/sys/fs/cgroup/memory/memory.limit_in_bytes"};
+    for (int i = 0; i < 2; i++) {
+        size_t bytes = read_limit(files[i]);
+        least = bytes < least ? bytes : least;
+    }
+    return least;
+}
 
 /* Rounds `bytes` up to its class; returns the class, or -1 when it is absurdly large. */
 static int size_class(size_t bytes, size_t *rounded) {
@@ -74,7 +99,9 @@ void *sm_alloc(size_t bytes) {
         return NULL;
     pthread_mutex_lock(&lock);
     header *h = NULL;
-    if (!limit || stats.live + rounded <= limit) {
+    if (!limit)
+        limit = machine_memory();
+    if (rounded <= limit && stats.live <= limit - rounded) {
         h = free_lists[c];
         if (h) {
             free_lists[c] = h->next;

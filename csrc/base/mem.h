@@ -35,7 +35,9 @@ size_t sm_block_size(const void *block);
 void sm_mem_trim(void);
 void sm_mem_get_stats(sm_mem_stats *stats);
 void sm_mem_reset_peak(void);
-/* sm_alloc fails once `live` would pass `bytes`; 0 lifts the limit. */
+/* sm_alloc fails once `live` would pass `bytes`. It starts as the memory that the machine (or the
+ * control group) has, since a system that overcommits would kill the process later instead of refusing
+ * now. 0 sets it back to that. */
 void sm_mem_set_limit(size_t bytes);
 
 /* *product = a * b, false on overflow of size_t / int64_t. */

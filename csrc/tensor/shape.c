@@ -57,10 +57,10 @@ sm_status sm_meta_numel(const sm_meta *meta, const char *what, int64_t *numel, s
 }
 
 void sm_contiguous_strides(int ndim, const int64_t *shape, int64_t *stride) {
-    int64_t step = 1;
+    uint64_t step = 1; /* an empty tensor may have sizes whose product overflows */
     for (int d = ndim - 1; d >= 0; d--) {
-        stride[d] = step;
-        step *= shape[d] > 0 ? shape[d] : 1;
+        stride[d] = (int64_t)step;
+        step *= shape[d] > 0 ? (uint64_t)shape[d] : 1;
     }
 }
 
@@ -76,11 +76,11 @@ int64_t sm_tensor_numel(const sm_tensor *t) {
 
 bool sm_tensor_is_contiguous(const sm_tensor *t) {
     int64_t step = 1;
+    if (sm_tensor_numel(t) == 0)
+        return true;
     for (int d = t->ndim - 1; d >= 0; d--) {
-        if (t->shape[d] == 0)
-            return true;
         if (t->shape[d] != 1 && t->stride[d] != step)
-            return sm_tensor_numel(t) == 0;
+            return false;
         step *= t->shape[d];
     }
     return true;

@@ -1,0 +1,30 @@
+/* state.h: what the bindings keep for one Lua state, and what only the tensor bindings share. */
+#ifndef SM_LUA_STATE_H
+#define SM_LUA_STATE_H
+
+#include "base/rng.h"
+#include "lua/lsm.h"
+
+typedef struct lsm_state {
+    size_t pending;    /* bytes counted since the collector's last step */
+    size_t after_full; /* live bytes after its last full cycle */
+    bool collecting;   /* inside a step of ours: finalizers run */
+    sm_rng rng;
+} lsm_state;
+
+/* Registry keys: their addresses count. */
+extern const char lsm_state_key, lsm_methods_key;
+
+lsm_state *lsm_get_state(lua_State *L);
+
+/* Pushes a tensor made from a number, a boolean or a nested table at arg. */
+sm_tensor *lsm_push_nested(lua_State *L, int arg, sm_dtype dtype);
+/* Pushes one element as a number. */
+void lsm_push_element(lua_State *L, const sm_tensor *t, int64_t at);
+/* Copies the number or tensor at `arg` into dst (broadcast, converted), checking that it may. */
+void lsm_assign(lua_State *L, sm_tensor *dst, int arg, const char *what);
+
+/* Switches requires_grad of a leaf; raises for other tensors. */
+void lsm_require_grad(lua_State *L, sm_tensor *t, bool on);
+
+#endif
