@@ -1,0 +1,262 @@
+--- What to put into a batch: pairs, episodes, and P classes by K samples.
+--
+-- A sampler is an iterator for a `for` loop. It draws from a generator of its own, so the same
+-- `seed` gives the same batches whatever else draws random numbers, and it gives indices, so that
+-- the images are gathered (and can be augmented) by whoever wants them: `set:batch(indices)`.
+--
+-- @module siamese.data.samplers
+local core = require "siamese.core"
+local options = require "siamese.options"
+local sets = require "siamese.data.set"
+
+local M = {}
+
+local function int64(list)
+   return core.tensor(list, { dtype = "int64" })
+end
+
+--- Raises at the sampler's caller: fail is called by a check, that by `prepare`, that by the sampler.
+local function fail(name, text, ...)
+   error(name .. ": " .. text:format(...), 5)
+end
+
+local function check_positive(name, key, value)
+   if math.type(value) ~= "integer" or value < 1 then
+      fail(name, "%s must be a positive integer, got %s", key, tostring(value))
+   end
+end
+
+--- Calls draw() `count` times (without end when nil) from a for loop.
+local function repeated(count, draw)
+   local done = 0
+   return function()
+      if count and done >= count then
+         return nil
+      end
+      done = done + 1
+      return draw()
+   end
+end
+
+--- The members of each class, and the classes with at least `least` of them.
+local function usable(name, set, least, wanted)
+   local members, classes = sets.members(set), {}
+   for class, list in ipairs(members) do
+      if #list >= least then
+         classes[#classes + 1] = class
+      end
+   end
+   if #classes < wanted then
+      fail(name, "needs %d classes with at least %d sample%s each; of the %d classes %d %s",
+         wanted, least, least == 1 and "" or "s", #members, #classes,
+         #classes == 1 and "has" or "have")
+   end
+   return members, classes
+end
+
+--- Sorts classes into groups by the value that `groups` has for each; one group when nil. Groups of
+-- fewer than `least` classes are left out.
+local function grouped(name, classes, groups, least)
+   if not groups then
+      return { classes }
+   end
+   local lists, at, out = {}, {}, {}
+   for _, class in ipairs(classes) do
+      local key = groups[class]
+      if key == nil then
+         fail(name, "groups has no value for class %d", class)
+      end
+      if not at[key] then
+         lists[#lists + 1] = {}
+         at[key] = #lists
+      end
+      table.insert(lists[at[key]], class)
+   end
+   for _, list in ipairs(lists) do
+      if #list >= least then
+         out[#out + 1] = list
+      end
+   end
+   if #out == 0 then
+      fail(name, "no group has %d classes to choose from", least)
+   end
+   return out
+end
+
+--- A random number of a list of lists, where each list weighs as much as it is long.
+local function weighted(lists)
+   local total = 0
+   for _, list in ipairs(lists) do
+      total = total + #list
+   end
+   return function(generator)
+      local at = generator:random(total)
+      for _, list in ipairs(lists) do
+         if at <= #list then
+            return list, at
+         end
+         at = at - #list
+      end
+   end
+end
+
+--- Pairs of images, half of them of one class, half of two.
+--
+-- Same pairs: a class, then two different samples of it. Different pairs: two classes, a sample of
+-- each. In a batch of odd size a fair coin decides about the odd one.
+-- @tparam Set set
+-- @tparam[opt] table opts `batch_size` (pairs, default 64); `batches` (default: without end);
+--   `seed`; `groups` (one value a class, such as `set.alphabets`: the two classes of a different
+--   pair then come from one group, which is harder)
+-- @treturn function iterator over a [B], b [B] (int64 indices) and same [B] (float32, 1 or 0)
+-- @usage for a, b, same in data.pairs(set, { batch_size = 32, batches = 100, seed = 1 }) do ... end
+function M.pairs(set, opts)
+   local name = "data.pairs"
+   local o = options.check(name, opts, { batch_size = 64, batches = options.optional,
+      seed = options.optional, groups = options.optional })
+   local function prepare()
+      check_positive(name, "batch_size", o.batch_size)
+      local members, twice = usable(name, set, 2, 1)
+      local _, any = usable(name, set, 1, 2)
+      return members, twice, weighted(grouped(name, any, o.groups, 2))
+   end
+   local members, twice, draw_group = prepare()
+   local generator = core.Generator(o.seed)
+
+   local function one(list)
+      return list[generator:random(#list)]
+   end
+   local function same_pair()
+      local list = members[one(twice)]
+      local i, j = table.unpack(generator:sample(#list, 2))
+      return list[i], list[j]
+   end
+   local function different_pair()
+      local group, first = draw_group(generator)
+      local second = generator:random(#group - 1)
+      second = second < first and second or second + 1
+      return one(members[group[first]]), one(members[group[second]])
+   end
+   return repeated(o.batches, function()
+      local a, b, same = {}, {}, {}
+      local half = o.batch_size // 2
+      if o.batch_size % 2 == 1 and generator:uniform() < 0.5 then
+         half = half + 1
+      end
+      for i = 1, o.batch_size do
+         same[i] = i <= half and 1 or 0
+      end
+      generator:shuffle(same)
+      for i = 1, o.batch_size do
+         a[i], b[i] = (same[i] == 1 and same_pair or different_pair)()
+      end
+      return int64(a), int64(b), core.tensor(same)
+   end)
+end
+
+--- N-way K-shot episodes: N classes, K support images and some queries of each.
+-- @tparam Set set
+-- @tparam[opt] table opts `way` (N, default 5); `shot` (K, default 1); `queries` (a class, default 1);
+--   `episodes` (default: without end); `seed`; `groups` (one value a class: all classes of an
+--   episode come from one group)
+-- @treturn function iterator over support [N*K] (int64 indices, class by class), query [N*queries]
+--   (int64 indices) and labels [N*queries] (int64: which of the N classes each query is)
+-- @usage for support, query, labels in data.episodes(set, { way = 20, episodes = 400 }) do ... end
+function M.episodes(set, opts)
+   local name = "data.episodes"
+   local o = options.check(name, opts, { way = 5, shot = 1, queries = 1,
+      episodes = options.optional, seed = options.optional, groups = options.optional })
+   local function prepare()
+      check_positive(name, "way", o.way)
+      check_positive(name, "shot", o.shot)
+      check_positive(name, "queries", o.queries)
+      local members, classes = usable(name, set, o.shot + o.queries, o.way)
+      return members, weighted(grouped(name, classes, o.groups, o.way))
+   end
+   local members, draw_group = prepare()
+   local generator = core.Generator(o.seed)
+
+   return repeated(o.episodes, function()
+      local support, query, labels = {}, {}, {}
+      local group = draw_group(generator)
+      for label, at in ipairs(generator:sample(#group, o.way)) do
+         local list = members[group[at]]
+         for i, sample in ipairs(generator:sample(#list, o.shot + o.queries)) do
+            local into = i <= o.shot and support or query
+            into[#into + 1] = list[sample]
+            if into == query then
+               labels[#labels + 1] = label
+            end
+         end
+      end
+      return int64(support), int64(query), int64(labels)
+   end)
+end
+
+--- Batches of P classes by K samples, as batch-hard triplets and margin losses want them.
+--
+-- Classes come in random order, each once before any comes again; the K samples are different ones.
+-- @tparam Set set
+-- @tparam[opt] table opts `classes` (P, default 16); `samples` (K, default 4); `batches` (default:
+--   without end); `seed`
+-- @treturn function iterator over indices [P*K] and labels [P*K] (int64, the set's labels)
+-- @usage for indices, labels in data.class_batches(set, { classes = 32, samples = 4 }) do ... end
+function M.class_batches(set, opts)
+   local name = "data.class_batches"
+   local o = options.check(name, opts, { classes = 16, samples = 4, batches = options.optional,
+      seed = options.optional })
+   local function prepare()
+      check_positive(name, "classes", o.classes)
+      check_positive(name, "samples", o.samples)
+      local members, classes = usable(name, set, o.samples, o.classes)
+      return members, classes
+   end
+   local members, classes = prepare()
+   local generator, at = core.Generator(o.seed), #classes
+
+   return repeated(o.batches, function()
+      local indices, labels = {}, {}
+      if at + o.classes > #classes then
+         generator:shuffle(classes)
+         at = 0
+      end
+      for k = at + 1, at + o.classes do
+         local list = members[classes[k]]
+         for _, sample in ipairs(generator:sample(#list, o.samples)) do
+            indices[#indices + 1] = list[sample]
+            labels[#labels + 1] = classes[k]
+         end
+      end
+      at = at + o.classes
+      return int64(indices), int64(labels)
+   end)
+end
+
+--- Batches that go through the whole set once.
+-- @tparam Set set
+-- @tparam[opt] table opts `batch_size` (default 64); `shuffle` (default true); `seed`; `drop_last`
+--   (default false: the last batch may be smaller)
+-- @treturn function iterator over indices [B] and labels [B] (int64)
+-- @usage for indices, labels in data.batches(set, { batch_size = 128 }) do ... end
+function M.batches(set, opts)
+   local name = "data.batches"
+   local o = options.check(name, opts, { batch_size = 64, shuffle = true, seed = options.optional,
+      drop_last = false })
+   local function prepare()
+      check_positive(name, "batch_size", o.batch_size)
+   end
+   prepare()
+   local n = set.labels:size(1)
+   local order = o.shuffle and core.Generator(o.seed):permutation(n)
+      or core.arange(1, n + 1, { dtype = "int64" })
+   local count = o.drop_last and n // o.batch_size or (n + o.batch_size - 1) // o.batch_size
+   local batch = 0
+   return repeated(count, function()
+      local first = batch * o.batch_size + 1
+      batch = batch + 1
+      local indices = order:narrow(1, first, math.min(o.batch_size, n - first + 1))
+      return indices, set.labels:index_select(1, indices)
+   end)
+end
+
+return M

@@ -1,0 +1,68 @@
+--- Files for specs: temporary folders with pictures made on the spot, and the real data.
+local M = {}
+
+function M.write(path, content)
+   local file = assert(io.open(path, "wb"))
+   file:write(content)
+   file:close()
+end
+
+function M.make_folder(path)
+   assert(os.execute(("mkdir -p '%s'"):format(path)))
+end
+
+--- A new empty folder; M.remove() takes it away.
+function M.temp_folder()
+   local path = os.tmpname()
+   os.remove(path)
+   M.make_folder(path)
+   return path
+end
+
+function M.remove(folder)
+   assert(folder:match("^/tmp/"), "only temporary folders are removed")
+   os.execute(("rm -rf '%s'"):format(folder))
+end
+
+--- A grey picture as a PGM file's text; pixel(x, y), counted from 0, gives 0..255.
+function M.pgm(width, height, pixel)
+   local bytes = {}
+   for y = 0, height - 1 do
+      for x = 0, width - 1 do
+         bytes[#bytes + 1] = string.char(pixel(x, y))
+      end
+   end
+   return ("P5\n%d %d\n255\n"):format(width, height) .. table.concat(bytes)
+end
+
+--- A picture of one grey.
+function M.flat_pgm(width, height, grey)
+   return M.pgm(width, height, function() return grey end)
+end
+
+--- An idx file's text.
+function M.idx(sizes, bytes)
+   local header = string.char(0, 0, 8, #sizes)
+   for _, size in ipairs(sizes) do
+      header = header .. (">I4"):pack(size)
+   end
+   return header .. bytes
+end
+
+--- The unpacked real data (see tools/data.sh), or nil and why it is absent.
+function M.real_data(what)
+   local into = os.getenv("SIAMESE_UNPACKED") or "build/data"
+   local probe = io.open(into .. "/" .. what)
+   if not probe then
+      os.execute(("tools/data.sh '%s' '%s' 2>/dev/null")
+         :format(os.getenv("SIAMESE_DATA") or "../shared/data", into))
+      probe = io.open(into .. "/" .. what)
+   end
+   if not probe then
+      return nil, "the real data is absent: " .. what
+   end
+   probe:close()
+   return into .. "/" .. what
+end
+
+return M
