@@ -13,7 +13,7 @@ local function part_sizes(name, parts, n, level)
       error(name .. ": expected a list of fractions or counts, as in {0.8, 0.2}", level + 1)
    end
    for i, part in ipairs(parts) do
-      if type(part) ~= "number" or not (part > 0) then
+      if type(part) ~= "number" or part <= 0 or part ~= part then
          error(("%s: part %d must be a fraction or a count above 0, got %s")
             :format(name, i, tostring(part)), level + 1)
       end
