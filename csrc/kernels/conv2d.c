@@ -1,24 +1,96 @@
+/* conv2d.c: which algorithm a convolution takes. See conv2d.h.
+ *
+ * The candidates are asked in order, special cases first; the first that suits a shape and a pass
+ * does it. The plain loops suit everything.
+ */
 #include "kernels/conv2d.h"
-sm_status sm_conv2d_forward(const sm_conv2d *g, const float *x, const float *w, const float *bias,
-                            float *y, bool relu, sm_error *err) {
+
+#include <string.h>
+
+#include "kernels/conv2d_blocked.h"
+
+typedef struct candidate {
+    const char *name;
+    bool (*suits)(const sm_conv2d *g, sm_conv2d_pass pass);
+    sm_status (*forward)(const sm_conv2d *g, const float *x, const float *w, const float *bias,
+                         float *y, bool relu, sm_error *err);
+    sm_status (*backward_data)(const sm_conv2d *g, const float *dy, const float *w, float *dx,
+                               sm_error *err);
+    sm_status (*backward_weight)(const sm_conv2d *g, const float *x, const float *dy, float *dw,
+                                 float *dbias, sm_error *err);
+} candidate;
+
+/* ---- the plain loops ------------------------------------------------------------------------ */
+
+static bool anything(const sm_conv2d *g, sm_conv2d_pass pass) {
+    (void)g;
+    (void)pass;
+    return true;
+}
+
+static sm_status plain_forward(const sm_conv2d *g, const float *x, const float *w,
+                               const float *bias, float *y, bool relu, sm_error *err) {
     (void)err;
     sm_conv2d_forward_ref(g, x, w, bias, y, relu);
     return SM_OK;
 }
-sm_status sm_conv2d_backward_data(const sm_conv2d *g, const float *dy, const float *w, float *dx,
-                                  sm_error *err) {
+
+static sm_status plain_backward_data(const sm_conv2d *g, const float *dy, const float *w,
+                                     float *dx, sm_error *err) {
     (void)err;
     sm_conv2d_backward_data_ref(g, dy, w, dx);
     return SM_OK;
 }
-sm_status sm_conv2d_backward_weight(const sm_conv2d *g, const float *x, const float *dy, float *dw,
-                                    float *dbias, sm_error *err) {
+
+static sm_status plain_backward_weight(const sm_conv2d *g, const float *x, const float *dy,
+                                       float *dw, float *dbias, sm_error *err) {
     (void)err;
     sm_conv2d_backward_weight_ref(g, x, dy, dw, dbias);
     return SM_OK;
 }
+
+/* ---- implicit GEMM -------------------------------------------------------------------------- */
+
+/* A strip is addressed in 32 bits; shapes without work go to the plain loops, and so do steps and
+ * borders so wide that a strip would be mostly nothing. */
+static bool blocked(const sm_conv2d *g, sm_conv2d_pass pass) {
+    if (!g->n || !g->c || !g->o || !g->h || !g->w || !g->oh || !g->ow || !g->kh || !g->kw)
+        return false;
+    double rows = (double)g->dilation_h * (double)g->kh + (double)g->stride_h;
+    double columns = (double)g->w + 2.0 * (double)g->pad_w + (double)g->dilation_w * (double)g->kw
+                     + (double)g->stride_w;
+    double channels = (double)(g->c > g->o ? g->c : g->o) + 64.0;
+    return pass >= SM_CONV2D_FORWARD && rows * columns * channels < (double)(1 << 28);
+}
+
+static const candidate candidates[] = {
+    {"implicit GEMM", blocked, conv2d_blocked_forward, conv2d_blocked_backward_data,
+     conv2d_blocked_backward_weight},
+    {"plain loops", anything, plain_forward, plain_backward_data, plain_backward_weight},
+};
+
+static const candidate *choose(const sm_conv2d *g, sm_conv2d_pass pass) {
+    const candidate *c = candidates;
+    while (!c->suits(g, pass))
+        c++;
+    return c;
+}
+
+sm_status sm_conv2d_forward(const sm_conv2d *g, const float *x, const float *w, const float *bias,
+                            float *y, bool relu, sm_error *err) {
+    return choose(g, SM_CONV2D_FORWARD)->forward(g, x, w, bias, y, relu, err);
+}
+
+sm_status sm_conv2d_backward_data(const sm_conv2d *g, const float *dy, const float *w, float *dx,
+                                  sm_error *err) {
+    return choose(g, SM_CONV2D_BACKWARD_DATA)->backward_data(g, dy, w, dx, err);
+}
+
+sm_status sm_conv2d_backward_weight(const sm_conv2d *g, const float *x, const float *dy, float *dw,
+                                    float *dbias, sm_error *err) {
+    return choose(g, SM_CONV2D_BACKWARD_WEIGHT)->backward_weight(g, x, dy, dw, dbias, err);
+}
+
 const char *sm_conv2d_algorithm(const sm_conv2d *g, sm_conv2d_pass pass) {
-    (void)g;
-    (void)pass;
-    return "reference";
+    return choose(g, pass)->name;
 }

@@ -1,0 +1,654 @@
+/* conv2d_blocked.c: convolution as an implicit GEMM, for any shape.
+ *
+ * Forward and backward-data are the same sum over "taps": a destination pixel gathers, for each tap
+ * of the kernel, all channels of one source pixel. Forward, output row i takes tap p from input row
+ * i * stride + p * dilation - pad. Backward-data, the destination (dx) splits into stride_h * stride_w
+ * phases: row a + stride * i of dx takes tap p from row i + (a + pad - p * dilation) / stride of dy,
+ * for the p where that divides. So no product with an inserted zero is ever done.
+ *
+ * The work is cut into strips: some rows of one image, or several whole small images. For a strip
+ * the source is copied, with its zero border, to [pixel][channel]; blocks of output channels are
+ * then summed tile by tile against packed weights, and copied back to planes. The weight gradient
+ * uses the same copies with the pixels as the sum: a thread adds its strips into sums of its own,
+ * which are added in the order of the threads at the end.
+ */
+#include "kernels/conv2d_blocked.h"
+
+#include <string.h>
+
+#include "base/cpu.h"
+#include "base/mem.h"
+#include "base/pool.h"
+
+enum {
+    STRIP_PIXELS = 512,           /* destination pixels of a strip, about */
+    STRIP_BYTES = 384 << 10,      /* its source, so that it stays in the second-level cache */
+    WEIGHT_BYTES = 64 << 10,      /* the weights of one pass over a strip */
+    GRAD_PIXELS = 128,            /* pixels of one pass over a gradient block */
+    MERGE_CHANNELS = 32           /* fewer channels than this: a kernel row is one run */
+};
+
+/* One axis (rows or columns) of the gathering. */
+typedef struct axis {
+    int64_t src, dst;           /* sizes */
+    int64_t src_step, dst_step; /* from one pixel of a phase to the next */
+    int64_t phases, taps;
+    int64_t *start;             /* [phases + 1]: a phase's taps in the next two */
+    int64_t *index, *offset;    /* [taps]: place in the kernel; source - i * src_step, ascending */
+    int64_t low, high;          /* least and greatest offset */
+    bool backward;
+    bool dense;                 /* within a phase, each offset is one more than the one before */
+} axis;
+
+typedef struct phase {
+    int64_t taps, run;          /* K = taps * run products to an output */
+    const int32_t *tap;         /* [taps] */
+    const conv2d_pixel *pixels; /* [images][rows][columns] of a full strip */
+    int64_t columns;
+    int64_t weights;            /* where its weights start in `packed`: K * lanes * groups floats */
+} phase;
+
+typedef struct plan {
+    const conv2d_kernels *k;
+    int64_t n, groups;
+    int64_t src_channels, dst_channels; /* of one group */
+    axis v, h;
+    bool merged;
+    int64_t lanes;     /* dst_channels rounded up to vectors */
+    int64_t block;     /* lanes of a full block */
+    int64_t pixel;     /* floats from one source pixel to the next */
+    int64_t width;     /* source columns with border */
+    int64_t rows;      /* destination row steps of a strip */
+    int64_t strips;    /* strips of an image */
+    int64_t images;    /* images of a strip */
+    int64_t items;     /* strips in all */
+    int64_t src_rows;  /* source rows of a strip */
+    int64_t src_size;  /* floats of one image's source strip */
+    int64_t dst_size;  /* pixels of one image's destination strip */
+    int64_t weights;   /* floats of the packed weights */
+    phase *phases;
+    int32_t *position; /* [src_rows * src columns]: where to_pixels puts a pixel */
+    void *axes, *memory; /* where the tables of v and h, and all others, lie */
+} plan;
+
+static const conv2d_kernels *kernels(void) {
+#if defined(__x86_64__)
+    if (sm_cpu_isa() == SM_ISA_AVX512)
+        return &conv2d_kernels_avx512;
+    if (sm_cpu_isa() == SM_ISA_AVX2)
+        return &conv2d_kernels_avx2;
+#endif
+    return &conv2d_kernels_ref;
+}
+
+static int64_t at_most(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static int64_t at_least(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+static int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+/* ---- the plan ------------------------------------------------------------------------------- */
+
+/* Carves 64-byte aligned pieces off one allocation; with a NULL base it only counts. */
+typedef struct arena {
+    char *base;
+    size_t used;
+} arena;
+
+static void *carve(arena *a, int64_t count, size_t size) {
+    size_t at = a->used;
+    a->used = (at + (size_t)count * size + 63) & ~(size_t)63;
+    return a->base ? a->base + at : NULL;
+}
+
+static int64_t axis_pixels(const axis *x, int64_t p) {
+    return x->dst > p ? ceil_div(x->dst - p, x->dst_step) : 0;
+}
+
+static axis axis_forward(int64_t in, int64_t out, int64_t stride) {
+    return (axis){.src = in, .dst = out, .src_step = stride, .dst_step = 1, .phases = 1};
+}
+
+static axis axis_backward(int64_t in, int64_t out, int64_t stride) {
+    return (axis){.src = out, .dst = in, .src_step = 1, .dst_step = stride, .backward = true,
+                  .phases = at_most(stride, in)};
+}
+
+/* Fills start, index, offset and what follows from them. */
+static void axis_fill(axis *x, int64_t kernel, int64_t pad, int64_t dilation) {
+    x->dense = true;
+    x->low = INT64_MAX;
+    x->high = INT64_MIN;
+    for (int64_t p = 0; p < x->phases; p++) {
+        x->start[p] = x->taps;
+        for (int64_t i = 0; i < kernel; i++) {
+            int64_t tap = x->backward ? kernel - 1 - i : i;
+            int64_t shift = x->backward ? p + pad - tap * dilation : tap * dilation - pad;
+            if (shift % x->dst_step != 0)
+                continue;
+            shift /= x->dst_step;
+            if (x->taps > x->start[p] && shift != x->offset[x->taps - 1] + 1)
+                x->dense = false;
+            x->low = at_most(x->low, shift);
+            x->high = at_least(x->high, shift);
+            x->index[x->taps] = tap;
+            x->offset[x->taps++] = shift;
+        }
+    }
+    x->start[x->phases] = x->taps;
+    if (x->taps == 0)
+        x->low = x->high = 0;
+}
+
+static void axis_carve(axis *x, arena *a, int64_t kernel) {
+    x->start = carve(a, x->phases + 1, sizeof *x->start);
+    x->index = carve(a, kernel, sizeof *x->index);
+    x->offset = carve(a, kernel, sizeof *x->offset);
+}
+
+/* Rows of a strip, or images where a strip holds several; as even among the threads as it goes. */
+static void cut_strips(plan *p) {
+    const int64_t threads = sm_threads(), full = axis_pixels(&p->v, 0);
+    const int64_t span = p->v.high - p->v.low + 1, row = p->width * p->pixel;
+    const int64_t room = STRIP_BYTES / (int64_t)sizeof(float) / row;
+    int64_t rows = at_most(STRIP_PIXELS / (p->v.dst_step * p->h.dst), (room - span) / p->v.src_step);
+    rows = at_most(at_least(rows, 1), full);
+    p->strips = ceil_div(full, rows);
+    while (p->n < threads && p->strips < full && p->n * p->strips % threads != 0)
+        p->strips++;
+    p->rows = ceil_div(full, p->strips);
+    p->strips = ceil_div(full, p->rows);
+    p->src_rows = (p->rows - 1) * p->v.src_step + span;
+    p->src_size = p->src_rows * row;
+    p->dst_size = at_most(p->rows * p->v.dst_step, p->v.dst) * p->h.dst;
+    p->images = 1;
+    if (p->strips == 1) {
+        int64_t most = at_most(STRIP_PIXELS / p->dst_size, room / at_least(p->src_rows, 1));
+        most = at_least(at_most(most, p->n / threads), 1);
+        int64_t rounds = ceil_div(p->n, most * threads);
+        p->images = at_least(at_most(most, ceil_div(p->n, rounds * threads)), 1);
+    }
+    p->items = ceil_div(p->n, p->images) * p->strips;
+}
+
+static void fill_pixels(const plan *p, const phase *f, int64_t row, int64_t column,
+                        conv2d_pixel *out) {
+    const int64_t rows = at_most(p->rows, axis_pixels(&p->v, row));
+    const int64_t left = -at_most(p->h.low, 0), lanes = at_most(p->block, p->lanes);
+    for (int64_t n = 0; n < p->images; n++)
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t j = 0; j < f->columns; j++, out++) {
+                int64_t src = (i * p->v.src_step - p->v.low) * p->width + j * p->h.src_step + left;
+                int64_t dst = (i * p->v.dst_step + row) * p->h.dst + j * p->h.dst_step + column;
+                out->src = (int32_t)(n * p->src_size + src * p->pixel);
+                out->dst = (int32_t)((n * p->dst_size + dst) * lanes);
+            }
+}
+
+/* Carves (and, with memory, fills) the tables of phase (row, column). */
+static void fill_phase(plan *p, arena *a, int64_t row, int64_t column) {
+    phase *f = a->base ? &p->phases[row * p->h.phases + column] : &(phase){0};
+    const int64_t v0 = p->v.start[row], nv = p->v.start[row + 1] - v0;
+    const int64_t h0 = p->h.start[column], nh = p->h.start[column + 1] - h0;
+    f->columns = axis_pixels(&p->h, column);
+    f->taps = p->merged ? (nh ? nv : 0) : nv * nh;
+    f->run = p->merged ? nh * p->src_channels : p->src_channels;
+    f->weights = p->weights;
+    p->weights += f->taps * f->run * p->lanes * p->groups;
+    int32_t *tap = carve(a, f->taps, sizeof *tap);
+    conv2d_pixel *pixels = carve(a, p->images * p->rows * f->columns, sizeof *pixels);
+    if (!a->base)
+        return;
+    const int64_t each = p->merged ? 1 : nh;
+    for (int64_t t = 0; t < f->taps; t++)
+        tap[t] = (int32_t)((p->v.offset[v0 + t / each] * p->width + p->h.offset[h0 + t % each])
+                           * p->pixel);
+    fill_pixels(p, f, row, column, pixels);
+    f->tap = tap;
+    f->pixels = pixels;
+}
+
+static void fill_tables(plan *p, arena *a) {
+    p->weights = 0;
+    p->phases = carve(a, p->v.phases * p->h.phases, sizeof *p->phases);
+    p->position = carve(a, p->src_rows * p->h.src, sizeof *p->position);
+    for (int64_t i = 0; i < p->v.phases; i++)
+        for (int64_t j = 0; j < p->h.phases; j++)
+            fill_phase(p, a, i, j);
+    for (int64_t q = 0; a->base && q < p->src_rows * p->h.src; q++)
+        p->position[q] = (int32_t)((q / p->h.src * p->width + q % p->h.src) * p->pixel);
+}
+
+static void free_plan(plan *p) {
+    sm_free(p->axes);
+    sm_free(p->memory);
+}
+
+/* p->v, p->h and the channels are set; the rest follows. free_plan() in any case. */
+static sm_status make_plan(plan *p, const sm_conv2d *g, sm_error *err) {
+    arena axes = {NULL, 0};
+    for (int pass = 0; pass < 2; pass++) {
+        axes.used = 0;
+        axis_carve(&p->v, &axes, g->kh);
+        axis_carve(&p->h, &axes, g->kw);
+        if (!axes.base && !(p->axes = axes.base = sm_alloc(axes.used)))
+            return sm_fail(err, SM_ENOMEM, 0, "conv2d: no memory for its tables");
+    }
+    axis_fill(&p->v, g->kh, g->pad_h, g->dilation_h);
+    axis_fill(&p->h, g->kw, g->pad_w, g->dilation_w);
+    p->k = kernels();
+    p->n = g->n;
+    p->groups = g->groups;
+    p->block = p->k->lanes_per_vector * p->k->vectors;
+    p->lanes = ceil_div(p->dst_channels, p->k->lanes_per_vector) * p->k->lanes_per_vector;
+    p->block = at_most(p->block, p->lanes);
+    p->merged = p->h.dense && p->groups == 1 && p->src_channels < MERGE_CHANNELS;
+    p->pixel = p->src_channels * p->groups;
+    if (!p->merged && p->pixel % 128 == 0)
+        p->pixel += 16; /* neighbours would share too few sets of the cache */
+    int64_t reach = (axis_pixels(&p->h, 0) - 1) * p->h.src_step + p->h.high + 1;
+    p->width = at_least(reach, p->h.src) - at_most(p->h.low, 0);
+    cut_strips(p);
+    arena tables = {NULL, 0};
+    fill_tables(p, &tables);
+    tables = (arena){p->memory = sm_alloc(tables.used), 0};
+    if (p->memory)
+        fill_tables(p, &tables);
+    return p->memory ? SM_OK : sm_fail(err, SM_ENOMEM, 0, "conv2d: no memory for its tables");
+}
+
+/* ---- weights -------------------------------------------------------------------------------- */
+
+/* w[lane][source][kh][kw], with a stride of its own for each, to and from the packed order
+ * [phase][group][block][tap row][tap column][source][lane of the block]. */
+typedef struct weights_job {
+    const plan *p;
+    int64_t kh, kw;
+    int64_t lane_stride, src_stride, group_stride;
+    const float *w;
+    float *packed;
+    float *dw;          /* unpacking: dw = sum of `parts` packed arrays at packed + i * part */
+    const bool *used;
+    int64_t parts, part;
+} weights_job;
+
+static weights_job weights_forward(const plan *p, const sm_conv2d *g) {
+    const int64_t kernel = g->kh * g->kw, cg = g->c / g->groups;
+    return (weights_job){.p = p, .kh = g->kh, .kw = g->kw, .lane_stride = cg * kernel,
+                         .src_stride = kernel, .group_stride = g->o / g->groups * cg * kernel};
+}
+
+static weights_job weights_backward(const plan *p, const sm_conv2d *g) {
+    const int64_t kernel = g->kh * g->kw, cg = g->c / g->groups;
+    return (weights_job){.p = p, .kh = g->kh, .kw = g->kw, .lane_stride = kernel,
+                         .src_stride = cg * kernel, .group_stride = g->o / g->groups * cg * kernel};
+}
+
+/* Where the packed weights of a block begin within one phase of K products. */
+static int64_t block_start(const plan *p, int64_t products, int64_t group, int64_t lane) {
+    return (group * p->lanes + lane) * products;
+}
+
+/* One source channel of one group: all lanes, all taps of one phase. */
+static void pack_source(const weights_job *j, int64_t group, int64_t s, int64_t row, int64_t column) {
+    const plan *p = j->p;
+    const phase *f = &p->phases[row * p->h.phases + column];
+    const int64_t v0 = p->v.start[row], nv = p->v.start[row + 1] - v0;
+    const int64_t h0 = p->h.start[column], nh = p->h.start[column + 1] - h0;
+    for (int64_t lane = 0; lane < p->lanes; lane++) {
+        const int64_t first = lane / p->block * p->block, wide = at_most(p->block, p->lanes - first);
+        const float *w = j->w + group * j->group_stride + lane * j->lane_stride + s * j->src_stride;
+        float *out = j->packed + f->weights + block_start(p, nv * nh * p->src_channels, group, first)
+                     + s * wide + lane - first;
+        for (int64_t a = 0; a < nv; a++)
+            for (int64_t b = 0; b < nh; b++, out += p->src_channels * wide)
+                *out = lane >= p->dst_channels
+                           ? 0.0f
+                           : w[p->v.index[v0 + a] * j->kw + p->h.index[h0 + b]];
+    }
+}
+
+static void pack_range(void *context, int64_t begin, int64_t end, int thread) {
+    const weights_job *j = context;
+    (void)thread;
+    for (int64_t item = begin; item < end; item++)
+        for (int64_t row = 0; row < j->p->v.phases; row++)
+            for (int64_t column = 0; column < j->p->h.phases; column++)
+                pack_source(j, item / j->p->src_channels, item % j->p->src_channels, row, column);
+}
+
+/* Adds the threads' sums of one source channel in the order of the threads. Forward plans only. */
+static void unpack_source(const weights_job *j, int64_t group, int64_t s) {
+    const plan *p = j->p;
+    const int64_t taps = j->kh * j->kw;
+    for (int64_t lane = 0; lane < p->dst_channels; lane++) {
+        const int64_t first = lane / p->block * p->block, wide = at_most(p->block, p->lanes - first);
+        float *dw = j->dw + group * j->group_stride + lane * j->lane_stride + s * j->src_stride;
+        const float *in = j->packed + block_start(p, taps * p->src_channels, group, first) + s * wide
+                          + lane - first;
+        for (int64_t t = 0; t < taps; t++, in += p->src_channels * wide) {
+            float sum = 0.0f;
+            for (int64_t i = 0; i < j->parts; i++)
+                if (j->used[i])
+                    sum += in[i * j->part];
+            dw[t] = sum;
+        }
+    }
+}
+
+static void unpack_range(void *context, int64_t begin, int64_t end, int thread) {
+    const weights_job *j = context;
+    (void)thread;
+    for (int64_t item = begin; item < end; item++)
+        unpack_source(j, item / j->p->src_channels, item % j->p->src_channels);
+}
+
+static size_t floats(int64_t count) {
+    return ((size_t)count * sizeof(float) + 63) & ~(size_t)63;
+}
+
+/* ---- strips --------------------------------------------------------------------------------- */
+
+typedef struct strip {
+    int64_t image, images; /* the first, and how many */
+    int64_t step;          /* the first destination row step */
+    int64_t row, pixels;   /* the first destination row; destination pixels of one image */
+} strip;
+
+static strip get_strip(const plan *p, int64_t item) {
+    strip s = {.image = item / p->strips * p->images, .step = item % p->strips * p->rows};
+    s.images = at_most(p->images, p->n - s.image);
+    s.row = s.step * p->v.dst_step;
+    s.pixels = at_most(p->rows * p->v.dst_step, p->v.dst - s.row) * p->h.dst;
+    return s;
+}
+
+/* How many entries of the table of a phase (of rows `row`) the strip uses. */
+static int64_t phase_count(const plan *p, const strip *s, const phase *f, int64_t row) {
+    int64_t rows = at_most(p->rows, axis_pixels(&p->v, row) - s->step);
+    return rows > 0 ? s->images * rows * f->columns : 0;
+}
+
+/* Copies the source of a strip to [image][row][column][channel]. The columns of the border are zero
+ * in `out` already and stay so. */
+static void load_strip(const plan *p, const strip *s, const float *src, float *out) {
+    const int64_t channels = p->src_channels * p->groups, plane = p->v.src * p->h.src;
+    const int64_t base = s->step * p->v.src_step + p->v.low, line = p->width * p->pixel;
+    const int64_t first = at_most(at_least(-base, 0), p->src_rows);
+    const int64_t past = at_least(at_most(p->v.src - base, p->src_rows), first);
+    const int64_t left = -at_most(p->h.low, 0);
+    for (int64_t n = 0; n < s->images; n++, out += p->src_size) {
+        memset(out, 0, (size_t)(first * line) * sizeof *out);
+        memset(out + past * line, 0, (size_t)((p->src_rows - past) * line) * sizeof *out);
+        if (past > first)
+            p->k->to_pixels(src + (s->image + n) * channels * plane + (base + first) * p->h.src,
+                            plane, channels, (past - first) * p->h.src, p->position,
+                            out + first * line + left * p->pixel);
+    }
+}
+
+typedef struct gather_job {
+    const plan *p;
+    const float *src, *packed, *bias; /* bias [groups * lanes] */
+    float *dst;
+    bool relu;
+    char *scratch; /* of all threads: a source strip and the sums of a block each */
+    size_t scratch_size, sums_at;
+} gather_job;
+
+/* Sums of one block over all products of a phase, a slab of weights at a time. */
+static void sum_phase(const plan *p, const phase *f, conv2d_tile_args args, int64_t wide, bool relu) {
+    void (*tile)(const conv2d_tile_args *) = p->k->tile[wide / p->k->lanes_per_vector - 1];
+    const int64_t slab = WEIGHT_BYTES / (int64_t)sizeof(float) / wide;
+    const int64_t run = at_most(f->run, slab), taps = f->run > slab ? 1 : slab / at_least(run, 1);
+    const float *w = args.w;
+    if (f->taps == 0) {
+        args.relu = relu;
+        tile(&args); /* the bias alone */
+        return;
+    }
+    for (int64_t t = 0; t < f->taps; t += taps)
+        for (int64_t r = 0; r < f->run; r += run) {
+            const int32_t shifted = f->tap[t] + (int32_t)r;
+            args.taps = at_most(taps, f->taps - t);
+            args.run = at_most(run, f->run - r);
+            args.tap = r ? &shifted : &f->tap[t];
+            args.tap_stride = f->run * wide;
+            args.w = w + (t * f->run + r) * wide;
+            args.relu = relu && t + taps >= f->taps && r + run >= f->run;
+            tile(&args);
+            args.bias = NULL;
+        }
+}
+
+/* One block of output channels of one strip. */
+static void gather_block(const gather_job *j, const strip *s, const float *src, float *sums,
+                         int64_t group, int64_t lane) {
+    const plan *p = j->p;
+    const int64_t wide = at_most(p->block, p->lanes - lane), plane = p->v.dst * p->h.dst;
+    for (int64_t i = 0; i < p->v.phases * p->h.phases; i++) {
+        const phase *f = &p->phases[i];
+        const int64_t count = phase_count(p, s, f, i / p->h.phases);
+        conv2d_tile_args args = {
+            .src = src + group * p->src_channels,
+            .pixels = f->pixels,
+            .count = count,
+            .w = j->packed + f->weights + block_start(p, f->taps * f->run, group, lane),
+            .sums = sums,
+            .bias = j->bias + group * p->lanes + lane,
+        };
+        if (count > 0)
+            sum_phase(p, f, args, wide, j->relu);
+    }
+    const int64_t channel = group * p->dst_channels + lane, channels = p->dst_channels * p->groups;
+    for (int64_t n = 0; n < s->images; n++)
+        p->k->from_pixels(sums + n * p->dst_size * p->block, p->block,
+                          at_most(wide, p->dst_channels - lane), s->pixels,
+                          j->dst + ((s->image + n) * channels + channel) * plane + s->row * p->h.dst,
+                          plane);
+}
+
+static void gather_range(void *context, int64_t begin, int64_t end, int thread) {
+    const gather_job *j = context;
+    const plan *p = j->p;
+    float *src = (float *)(j->scratch + (size_t)thread * j->scratch_size);
+    float *sums = (float *)((char *)src + j->sums_at);
+    memset(src, 0, j->sums_at);
+    for (int64_t item = begin; item < end; item++) {
+        const strip s = get_strip(p, item);
+        load_strip(p, &s, j->src, src);
+        for (int64_t group = 0; group < p->groups; group++)
+            for (int64_t lane = 0; lane < p->lanes; lane += p->block)
+                gather_block(j, &s, src, sums, group, lane);
+    }
+}
+
+/* dst = gather of src under the plan; w as `weights` describes it. */
+static sm_status gather(const plan *p, weights_job *weights, const float *src, const float *bias,
+                        float *dst, bool relu, sm_error *err) {
+    const int64_t threads = at_most(sm_threads(), p->items), lanes = p->lanes * p->groups;
+    gather_job j = {.p = p, .src = src, .dst = dst, .relu = relu};
+    j.sums_at = floats(p->images * p->src_size);
+    j.scratch_size = j.sums_at + floats(p->images * p->dst_size * p->block);
+    size_t fixed = floats(p->weights) + floats(lanes);
+    float *memory = sm_alloc(fixed + (size_t)threads * j.scratch_size);
+    if (!memory)
+        return sm_fail(err, SM_ENOMEM, 0, "conv2d: no memory for its work space");
+    float *padded = memory + floats(p->weights) / sizeof(float);
+    j.packed = weights->packed = memory;
+    j.bias = padded;
+    j.scratch = (char *)memory + fixed;
+    memset(padded, 0, floats(lanes));
+    for (int64_t i = 0; bias && i < p->dst_channels * p->groups; i++)
+        padded[i / p->dst_channels * p->lanes + i % p->dst_channels] = bias[i];
+    sm_parallel_for(p->groups * p->src_channels, 4, pack_range, weights);
+    sm_parallel_for(p->items, 1, gather_range, &j);
+    sm_free(memory);
+    return SM_OK;
+}
+
+static void plan_forward(plan *p, const sm_conv2d *g) {
+    *p = (plan){.v = axis_forward(g->h, g->oh, g->stride_h),
+                .h = axis_forward(g->w, g->ow, g->stride_w),
+                .src_channels = g->c / g->groups,
+                .dst_channels = g->o / g->groups};
+}
+
+sm_status conv2d_blocked_forward(const sm_conv2d *g, const float *x, const float *w,
+                                 const float *bias, float *y, bool relu, sm_error *err) {
+    plan p;
+    plan_forward(&p, g);
+    sm_status status = make_plan(&p, g, err);
+    if (status == SM_OK) {
+        weights_job weights = weights_forward(&p, g);
+        weights.w = w;
+        status = gather(&p, &weights, x, bias, y, relu, err);
+    }
+    free_plan(&p);
+    return status;
+}
+
+sm_status conv2d_blocked_backward_data(const sm_conv2d *g, const float *dy, const float *w,
+                                       float *dx, sm_error *err) {
+    plan p = {.v = axis_backward(g->h, g->oh, g->stride_h),
+              .h = axis_backward(g->w, g->ow, g->stride_w),
+              .src_channels = g->o / g->groups,
+              .dst_channels = g->c / g->groups};
+    sm_status status = make_plan(&p, g, err);
+    if (status == SM_OK) {
+        weights_job weights = weights_backward(&p, g);
+        weights.w = w;
+        status = gather(&p, &weights, dy, NULL, dx, false, err);
+    }
+    free_plan(&p);
+    return status;
+}
+
+/* ---- the weight gradient -------------------------------------------------------------------- */
+
+typedef struct grad_job {
+    const plan *p;
+    const float *x, *dy;
+    float *sums;      /* [threads][part]: packed dw, then dbias [groups * lanes] */
+    int64_t part;     /* floats of one thread's sums */
+    bool bias;
+    bool *used;       /* [threads] */
+    char *scratch;    /* of all threads: a source strip and dy of the strip each */
+    size_t scratch_size, dy_at;
+    const int32_t *wide, *narrow; /* position tables for full blocks and for the last one */
+} grad_job;
+
+/* Adds one block of output channels of one strip. */
+static void grad_block(const grad_job *j, const strip *s, const float *src, float *dy, float *sums,
+                       int64_t group, int64_t lane) {
+    const plan *p = j->p;
+    const phase *f = &p->phases[0];
+    const int64_t wide = at_most(p->block, p->lanes - lane), plane = p->v.dst * p->h.dst;
+    const int64_t channels = p->dst_channels * p->groups;
+    const float *from = j->dy + (s->image * channels + group * p->dst_channels + lane) * plane;
+    void (*grad)(const conv2d_grad_args *) = p->k->grad[wide / p->k->lanes_per_vector - 1];
+    for (int64_t n = 0; n < s->images; n++)
+        p->k->to_pixels(from + n * channels * plane + s->row * p->h.dst, plane,
+                        at_most(wide, p->dst_channels - lane), s->pixels,
+                        wide == p->block ? j->wide : j->narrow, dy + n * s->pixels * wide);
+    const int64_t count = s->images * s->pixels;
+    for (int64_t at = 0; at < count; at += GRAD_PIXELS) {
+        conv2d_grad_args args = {
+            .src = src + group * p->src_channels,
+            .pixels = f->pixels + at,
+            .count = at_most(GRAD_PIXELS, count - at),
+            .tap = f->tap,
+            .taps = f->taps,
+            .run = f->run,
+            .dy = dy + at * wide,
+            .dy_stride = wide,
+            .dw = sums + block_start(p, f->taps * f->run, group, lane),
+            .dbias = j->bias ? sums + p->weights + group * p->lanes + lane : NULL,
+        };
+        grad(&args);
+    }
+}
+
+static void grad_range(void *context, int64_t begin, int64_t end, int thread) {
+    const grad_job *j = context;
+    const plan *p = j->p;
+    float *src = (float *)(j->scratch + (size_t)thread * j->scratch_size);
+    float *dy = (float *)((char *)src + j->dy_at), *sums = j->sums + thread * j->part;
+    j->used[thread] = true;
+    memset(src, 0, j->scratch_size);
+    memset(sums, 0, (size_t)j->part * sizeof *sums);
+    for (int64_t item = begin; item < end; item++) {
+        const strip s = get_strip(p, item);
+        load_strip(p, &s, j->x, src);
+        for (int64_t group = 0; group < p->groups; group++)
+            for (int64_t lane = 0; lane < p->lanes; lane += p->block) {
+                const int64_t wide = at_most(p->block, p->lanes - lane);
+                if (wide > p->dst_channels - lane) /* lanes without a channel must be finite */
+                    memset(dy, 0, floats(p->images * p->dst_size * wide));
+                grad_block(j, &s, src, dy, sums, group, lane);
+            }
+    }
+}
+
+static void sum_bias(const grad_job *j, int64_t threads, float *dbias) {
+    const plan *p = j->p;
+    for (int64_t o = 0; o < p->dst_channels * p->groups; o++) {
+        const int64_t at = p->weights + o / p->dst_channels * p->lanes + o % p->dst_channels;
+        dbias[o] = 0.0f;
+        for (int64_t i = 0; i < threads; i++)
+            if (j->used[i])
+                dbias[o] += j->sums[i * j->part + at];
+    }
+}
+
+sm_status conv2d_blocked_backward_weight(const sm_conv2d *g, const float *x, const float *dy,
+                                         float *dw, float *dbias, sm_error *err) {
+    plan p;
+    float *memory = NULL;
+    plan_forward(&p, g);
+    sm_status status = make_plan(&p, g, err);
+    if (status != SM_OK)
+        goto done;
+    const int64_t threads = at_most(sm_threads(), p.items), last = p.lanes % p.block;
+    grad_job j = {.p = &p, .x = x, .dy = dy, .bias = dbias != NULL};
+    j.part = (int64_t)(floats(p.weights + p.lanes * p.groups) / sizeof(float));
+    j.dy_at = floats(p.images * p.src_size);
+    j.scratch_size = j.dy_at + floats(p.images * p.dst_size * p.block);
+    const size_t sums = (size_t)(threads * j.part) * sizeof(float);
+    const size_t table = floats(p.dst_size);
+    memory = sm_alloc(sums + (size_t)threads * j.scratch_size + 2 * table + (size_t)threads);
+    if (!memory) {
+        status = sm_fail(err, SM_ENOMEM, 0, "conv2d: no memory for its work space");
+        goto done;
+    }
+    j.sums = memory;
+    j.scratch = (char *)memory + sums;
+    int32_t *wide = (int32_t *)(j.scratch + (size_t)threads * j.scratch_size);
+    int32_t *narrow = wide + table / sizeof *wide;
+    j.wide = wide;
+    j.narrow = narrow;
+    j.used = (bool *)(narrow + table / sizeof *narrow);
+    memset(j.used, 0, (size_t)threads);
+    for (int64_t q = 0; q < p.dst_size; q++) {
+        wide[q] = (int32_t)(q * p.block);
+        narrow[q] = (int32_t)(q * last);
+    }
+    sm_parallel_for(p.items, 1, grad_range, &j);
+    weights_job unpack = weights_forward(&p, g);
+    unpack.packed = j.sums;
+    unpack.dw = dw;
+    unpack.used = j.used;
+    unpack.parts = threads;
+    unpack.part = j.part;
+    sm_parallel_for(p.groups * p.src_channels, 4, unpack_range, &unpack);
+    if (dbias)
+        sum_bias(&j, threads, dbias);
+done:
+    sm_free(memory);
+    free_plan(&p);
+    return status;
+}

@@ -1,0 +1,80 @@
+/* conv2d_blocked.h: the interface between the implicit-GEMM convolution (conv2d_blocked.c, which
+ * plans, cuts and counts) and its inner loops (conv2d_blocked_impl.h, compiled once per instruction
+ * set). Internal to the kernels.
+ *
+ * Inside, images lie with the channels of a pixel together ("pixels", [pixel][channel]), so that a
+ * vector holds neighbouring output channels and an input value is broadcast. No column matrix is
+ * ever built: a tile of a few output pixels keeps its sums in registers while it walks over taps and
+ * channels.
+ */
+#ifndef SM_KERNELS_CONV2D_BLOCKED_H
+#define SM_KERNELS_CONV2D_BLOCKED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/conv2d.h"
+
+enum { CONV2D_LANES = 64 }; /* the widest block of output channels, of any instruction set */
+
+/* Where one output pixel finds its source (floats from the start of the packed source) and its sums
+ * (floats from the start of the sums). */
+typedef struct conv2d_pixel {
+    int32_t src, dst;
+} conv2d_pixel;
+
+/* sums[pixel][lane] (+)= sum over tap t, r < run of src[pixel.src + tap[t] + r] * w[t][r][lane] */
+typedef struct conv2d_tile_args {
+    const float *src;
+    const conv2d_pixel *pixels;
+    int64_t count;
+    const int32_t *tap;
+    int64_t taps, run;
+    const float *w;       /* [taps][tap_stride / lanes][lanes] */
+    int64_t tap_stride;   /* floats between the taps of w */
+    float *sums;
+    const float *bias;    /* [lanes], where the sums start; NULL: they continue */
+    bool relu;            /* clamp when storing: the last part of the sum */
+} conv2d_tile_args;
+
+/* dw[t][r][lane] += sum over pixels of src[pixel.src + tap[t] + r] * dy[pixel number][lane] */
+typedef struct conv2d_grad_args {
+    const float *src;
+    const conv2d_pixel *pixels;
+    int64_t count;
+    const int32_t *tap;
+    int64_t taps, run;
+    const float *dy;
+    int64_t dy_stride; /* floats between the pixels of dy */
+    float *dw;         /* [taps][run][lanes] */
+    float *dbias;      /* [lanes] += sum of dy, or NULL */
+} conv2d_grad_args;
+
+typedef struct conv2d_kernels {
+    const char *name;
+    int lanes_per_vector, vectors; /* a block of output channels has up to their product */
+    /* The two loops, for blocks of 1 .. vectors vectors (index 0 is one vector). */
+    void (*tile[4])(const conv2d_tile_args *);
+    void (*grad[4])(const conv2d_grad_args *);
+    /* dst[position[q]][c] = src[c][q] for q < count, c < channels */
+    void (*to_pixels)(const float *src, int64_t plane, int64_t channels, int64_t count,
+                      const int32_t *position, float *dst);
+    /* dst[c][q] = src[q][c]; src has `stride` floats a pixel */
+    void (*from_pixels)(const float *src, int64_t stride, int64_t channels, int64_t count,
+                        float *dst, int64_t plane);
+} conv2d_kernels;
+
+extern const conv2d_kernels conv2d_kernels_ref;
+#if defined(__x86_64__)
+extern const conv2d_kernels conv2d_kernels_avx2, conv2d_kernels_avx512;
+#endif
+
+sm_status conv2d_blocked_forward(const sm_conv2d *g, const float *x, const float *w,
+                                 const float *bias, float *y, bool relu, sm_error *err);
+sm_status conv2d_blocked_backward_data(const sm_conv2d *g, const float *dy, const float *w,
+                                       float *dx, sm_error *err);
+sm_status conv2d_blocked_backward_weight(const sm_conv2d *g, const float *x, const float *dy,
+                                         float *dw, float *dbias, sm_error *err);
+
+#endif

@@ -1,0 +1,200 @@
+/* conv2d_blocked_impl.h: the inner loops of conv2d_blocked.h, over a vector type that the including
+ * file defines:
+ *
+ *     vec, VL                     a vector and its number of floats
+ *     v_zero() v_set(f)           constants
+ *     v_load(p) v_store(p, v)     unaligned
+ *     v_load_n(p, n) v_store_n(p, v, n)   the first n < VL floats; missing ones load as 0
+ *     v_fma(a, b, c)              a * b + c
+ *     v_relu(v)                   max(0, v), NaN stays NaN
+ *     v_transpose(vec r[VL])      in place
+ *     VECTORS                     vectors in the widest block
+ *     PIXELS_1 .. PIXELS_4        pixels of a tile for blocks of 1 .. 4 vectors, so that sums,
+ *                                 weights and one broadcast fit into the registers
+ *     ROWS                        rows of a gradient tile
+ *     KERNELS_NAME, KERNELS_LABEL
+ */
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 32")
+
+/* One tile: px pixels by nv vectors. Both are constants where this is inlined. */
+INLINE void tile(const conv2d_tile_args *a, const conv2d_pixel *pixel, const int px, const int nv) {
+    vec sum[PIXELS_1][VECTORS];
+    const float *base[PIXELS_1];
+    UNROLL for (int i = 0; i < px; i++) {
+        base[i] = a->src + pixel[i].src;
+        UNROLL for (int v = 0; v < nv; v++) sum[i][v] =
+            v_load(a->bias ? a->bias + v * VL : a->sums + pixel[i].dst + v * VL);
+    }
+    for (int64_t t = 0; t < a->taps; t++) {
+        const float *w = a->w + t * a->tap_stride;
+        const int64_t end = a->tap[t] + a->run;
+        for (int64_t r = a->tap[t]; r < end; r++, w += nv * VL) {
+            vec weight[VECTORS];
+            UNROLL for (int v = 0; v < nv; v++) weight[v] = v_load(w + v * VL);
+            UNROLL for (int i = 0; i < px; i++) {
+                const vec x = v_set(base[i][r]);
+                UNROLL for (int v = 0; v < nv; v++) sum[i][v] = v_fma(x, weight[v], sum[i][v]);
+            }
+        }
+    }
+    UNROLL for (int i = 0; i < px; i++) {
+        UNROLL for (int v = 0; v < nv; v++)
+            v_store(a->sums + pixel[i].dst + v * VL, a->relu ? v_relu(sum[i][v]) : sum[i][v]);
+    }
+}
+
+/* All pixels; the last tile repeats the last pixel, which writes the same sums several times. */
+INLINE void tiles(const conv2d_tile_args *a, const int px, const int nv) {
+    int64_t p = 0;
+    for (; p + px <= a->count; p += px)
+        tile(a, a->pixels + p, px, nv);
+    if (p == a->count)
+        return;
+    conv2d_pixel rest[PIXELS_1];
+    for (int i = 0; i < px; i++)
+        rest[i] = a->pixels[p + i < a->count ? p + i : a->count - 1];
+    tile(a, rest, px, nv);
+}
+
+/* One tile of the weight gradient: nr rows (neighbours in the source) by nv vectors. */
+INLINE void grad_tile(const conv2d_grad_args *a, int64_t offset, float *dw, const int nr,
+                      const int nv) {
+    vec sum[ROWS][VECTORS];
+    UNROLL for (int i = 0; i < nr; i++) {
+        UNROLL for (int v = 0; v < nv; v++) sum[i][v] = v_load(dw + (i * nv + v) * VL);
+    }
+    const float *dy = a->dy, *src = a->src + offset;
+    for (int64_t p = 0; p < a->count; p++, dy += a->dy_stride) {
+        const float *x = src + a->pixels[p].src;
+        vec g[VECTORS];
+        UNROLL for (int v = 0; v < nv; v++) g[v] = v_load(dy + v * VL);
+        UNROLL for (int i = 0; i < nr; i++) {
+            const vec xi = v_set(x[i]);
+            UNROLL for (int v = 0; v < nv; v++) sum[i][v] = v_fma(xi, g[v], sum[i][v]);
+        }
+    }
+    UNROLL for (int i = 0; i < nr; i++) {
+        UNROLL for (int v = 0; v < nv; v++) v_store(dw + (i * nv + v) * VL, sum[i][v]);
+    }
+}
+
+INLINE void grad_bias(const conv2d_grad_args *a, const int nv) {
+    vec sum[VECTORS];
+    UNROLL for (int v = 0; v < nv; v++) sum[v] = v_zero();
+    for (int64_t p = 0; p < a->count; p++) {
+        UNROLL for (int v = 0; v < nv; v++) sum[v] += v_load(a->dy + p * a->dy_stride + v * VL);
+    }
+    UNROLL for (int v = 0; v < nv; v++)
+        v_store(a->dbias + v * VL, v_load(a->dbias + v * VL) + sum[v]);
+}
+
+INLINE void grads(const conv2d_grad_args *a, const int nv) {
+    if (a->dbias)
+        grad_bias(a, nv);
+    for (int64_t t = 0; t < a->taps; t++) {
+        float *dw = a->dw + t * a->run * nv * VL;
+        int64_t r = 0;
+        for (; r + ROWS <= a->run; r += ROWS)
+            grad_tile(a, a->tap[t] + r, dw + r * nv * VL, ROWS, nv);
+        dw += r * nv * VL;
+        switch (a->run - r) {
+        case 5: grad_tile(a, a->tap[t] + r, dw, 5, nv); break;
+        case 4: grad_tile(a, a->tap[t] + r, dw, 4, nv); break;
+        case 3: grad_tile(a, a->tap[t] + r, dw, 3, nv); break;
+        case 2: grad_tile(a, a->tap[t] + r, dw, 2, nv); break;
+        case 1: grad_tile(a, a->tap[t] + r, dw, 1, nv); break;
+        default: break;
+        }
+    }
+}
+
+static void tiles_1(const conv2d_tile_args *a) { tiles(a, PIXELS_1, 1); }
+static void grads_1(const conv2d_grad_args *a) { grads(a, 1); }
+#if VECTORS >= 2
+static void tiles_2(const conv2d_tile_args *a) { tiles(a, PIXELS_2, 2); }
+static void grads_2(const conv2d_grad_args *a) { grads(a, 2); }
+#endif
+#if VECTORS >= 4
+static void tiles_3(const conv2d_tile_args *a) { tiles(a, PIXELS_3, 3); }
+static void grads_3(const conv2d_grad_args *a) { grads(a, 3); }
+static void tiles_4(const conv2d_tile_args *a) { tiles(a, PIXELS_4, 4); }
+static void grads_4(const conv2d_grad_args *a) { grads(a, 4); }
+#endif
+
+INLINE int at_most_vl(int64_t n) {
+    return n < VL ? (int)n : VL;
+}
+
+/* A block of np pixels by nc channels through the registers. */
+INLINE void block_to_pixels(const float *src, int64_t plane, int nc, int np,
+                            const int32_t *position, float *dst) {
+    vec r[VL];
+    UNROLL for (int c = 0; c < VL; c++) r[c] =
+        c >= nc ? v_zero() : np == VL ? v_load(src + c * plane) : v_load_n(src + c * plane, np);
+    v_transpose(r);
+    if (nc == VL && np == VL) {
+        UNROLL for (int p = 0; p < VL; p++) v_store(dst + position[p], r[p]);
+        return;
+    }
+    for (int p = 0; p < np; p++) {
+        if (nc == VL)
+            v_store(dst + position[p], r[p]);
+        else
+            v_store_n(dst + position[p], r[p], nc);
+    }
+}
+
+static void to_pixels(const float *src, int64_t plane, int64_t channels, int64_t count,
+                      const int32_t *position, float *dst) {
+    if (channels < 4) {
+        for (int64_t c = 0; c < channels; c++)
+            for (int64_t q = 0; q < count; q++)
+                dst[position[q] + c] = src[c * plane + q];
+        return;
+    }
+    for (int64_t q = 0; q < count; q += VL)
+        for (int64_t c = 0; c < channels; c += VL)
+            block_to_pixels(src + c * plane + q, plane, at_most_vl(channels - c),
+                            at_most_vl(count - q), position + q, dst + c);
+}
+
+INLINE void block_from_pixels(const float *src, int64_t stride, int nc, int np, float *dst,
+                              int64_t plane) {
+    vec r[VL];
+    UNROLL for (int p = 0; p < VL; p++) r[p] = p < np ? v_load(src + p * stride) : v_zero();
+    v_transpose(r);
+    if (nc == VL && np == VL) {
+        UNROLL for (int c = 0; c < VL; c++) v_store(dst + c * plane, r[c]);
+        return;
+    }
+    for (int c = 0; c < nc; c++) {
+        if (np == VL)
+            v_store(dst + c * plane, r[c]);
+        else
+            v_store_n(dst + c * plane, r[c], np);
+    }
+}
+
+static void from_pixels(const float *src, int64_t stride, int64_t channels, int64_t count,
+                        float *dst, int64_t plane) {
+    for (int64_t c = 0; c < channels; c += VL)
+        for (int64_t q = 0; q < count; q += VL)
+            block_from_pixels(src + q * stride + c, stride, at_most_vl(channels - c),
+                              at_most_vl(count - q), dst + c * plane + q, plane);
+}
+
+const conv2d_kernels KERNELS_NAME = {
+    KERNELS_LABEL,
+    VL,
+    VECTORS,
+#if VECTORS >= 4
+    {tiles_1, tiles_2, tiles_3, tiles_4},
+    {grads_1, grads_2, grads_3, grads_4},
+#elif VECTORS >= 2
+    {tiles_1, tiles_2, NULL, NULL},
+    {grads_1, grads_2, NULL, NULL},
+#endif
+    to_pixels,
+    from_pixels,
+};
