@@ -1,0 +1,111 @@
+--- Checking of options tables, the same everywhere.
+--
+--    local o = options.check("nn.Conv2d", given, {
+--       in_channels = options.required, stride = 1, name = options.optional })
+--
+-- An option that is not in the specification raises at the caller's caller, names the key and
+-- suggests the nearest one; so does a required one that is missing. The result is a new table with
+-- the defaults filled in.
+-- @module siamese.options
+local M = {}
+
+--- Marks an option that must be given.
+M.required = setmetatable({}, { __name = "required" })
+--- Marks an option without a default.
+M.optional = setmetatable({}, { __name = "optional" })
+
+--- Edit distance (Levenshtein 1966) of two short strings.
+local function distance(a, b)
+   local row = {}
+   for j = 0, #b do
+      row[j] = j
+   end
+   for i = 1, #a do
+      local diagonal = row[0]
+      row[0] = i
+      for j = 1, #b do
+         local cost = a:byte(i) == b:byte(j) and 0 or 1
+         diagonal, row[j] = row[j], math.min(row[j] + 1, row[j - 1] + 1, diagonal + cost)
+      end
+   end
+   return row[#b]
+end
+
+local function nearest(key, spec)
+   local best, least = nil, 4
+   for name in pairs(spec) do
+      local d = distance(key, name)
+      if d < least or (d == least and best and name < best) then
+         best, least = name, d
+      end
+   end
+   return best
+end
+
+local function known(spec)
+   local names = {}
+   for name in pairs(spec) do
+      names[#names + 1] = name
+   end
+   table.sort(names)
+   return table.concat(names, ", ")
+end
+
+local function unknown(name, key, spec)
+   local close = type(key) == "string" and nearest(key, spec)
+   local hint = close and (" (did you mean '%s'?)"):format(close)
+      or (" (options: %s)"):format(known(spec))
+   return ("%s: unknown option '%s'%s"):format(name, tostring(key), hint)
+end
+
+--- Checks a table of options.
+-- @tparam string name what they are for, as the messages begin
+-- @tparam ?table given
+-- @tparam table spec for each option its default, `required` or `optional`
+-- @tparam[opt=3] int level whom to blame, as error counts from here
+-- @treturn table a new table
+function M.check(name, given, spec, level)
+   level = level or 3
+   if given ~= nil and type(given) ~= "table" then
+      error(("%s: expected a table of options, got %s"):format(name, type(given)), level)
+   end
+   local out = {}
+   for key, value in pairs(given or {}) do
+      if spec[key] == nil then
+         error(unknown(name, key, spec), level)
+      end
+      out[key] = value
+   end
+   for key, default in pairs(spec) do
+      if out[key] == nil and default == M.required then
+         error(("%s: option '%s' is required"):format(name, key), level)
+      elseif out[key] == nil and default ~= M.optional then
+         out[key] = default
+      end
+   end
+   return out
+end
+
+--- A specification with more (or other) options.
+-- @treturn table
+function M.extend(spec, more)
+   local out = {}
+   for key, value in pairs(spec) do
+      out[key] = value
+   end
+   for key, value in pairs(more) do
+      out[key] = value
+   end
+   return out
+end
+
+--- Raises unless options[key] is a whole number of at least `least`.
+function M.check_count(name, options, key, least, level)
+   local value = options[key]
+   if math.type(value) ~= "integer" or value < least then
+      error(("%s: %s must be an integer of at least %d, got %s"):format(name, key, least,
+         tostring(value)), level or 3)
+   end
+end
+
+return M
