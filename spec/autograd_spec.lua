@@ -17,7 +17,7 @@ describe("backward", function()
       local w = leaf{ 2, 3 }
       local loss = (w * w + w):sum()
       loss:backward()
-      assert.same({ 5, 7 }, w.grad:totable())
+      assert.same({ 5, 7 }, w.grad:totable());
       (w * 10):sum():backward()
       assert.same({ 15, 17 }, w.grad:totable())
       w.grad = nil

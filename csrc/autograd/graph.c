@@ -328,12 +328,12 @@ static sm_status check_versions(const sm_node *node, sm_error *err) {
         if (node->saved_in[i] && node->saved_in[i]->storage->version != node->in_version[i])
             return sm_fail(err, SM_EINVAL, 0,
                            "backward: operand %d of %s was changed in place after the forward pass",
-                           i + 1, node->op->name);
+                           i + 1, sm_op_label(node->op, node->params));
     for (int k = 0; k < node->n_out; k++)
         if (node->saved_out[k] && node->saved_out[k]->storage->version != node->out_version[k])
             return sm_fail(err, SM_EINVAL, 0,
                            "backward: the result of %s was changed in place after the forward pass",
-                           node->op->name);
+                           sm_op_label(node->op, node->params));
     return SM_OK;
 }
 

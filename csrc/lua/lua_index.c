@@ -58,7 +58,7 @@ static void slice_top(lua_State *L, int range, int dim) {
         luaL_error(L, "range {%I,%I,%I} is out of range for dimension %d of shape %s",
                    (LUAI_UACINT)first, (LUAI_UACINT)last, (LUAI_UACINT)step, dim + 1,
                    sm_tensor_shape_text(text, t));
-    sm_slice_params p = {dim, from - 1, (to - from) / step + (to >= from), step};
+    sm_slice_params p = {dim, from - 1, to >= from ? (to - from) / step + 1 : 0, step};
     apply_top(L, &sm_op_slice, &p);
 }
 

@@ -6,6 +6,10 @@
 
 static const char *const binary_names[SM_BINARY_COUNT] = {
     "add", "sub", "mul", "div", "pow", "maximum", "minimum", "remainder", "floor_divide"};
+static const char *const unary_names[SM_UNARY_COUNT] = {
+    "exp",  "log",     "sqrt", "abs",        "neg",  "reciprocal", "square", "sign",  "floor",
+    "ceil", "round",   "sin",  "cos",        "tanh", "sigmoid",    "relu",   "leaky_relu",
+    "gelu", "gelu",    "erf",  "log1p",      "expm1", "softplus",  "clamp",  "pow"};
 static const char *const comparison_names[] = {"eq", "ne", "lt", "le", "gt", "ge"};
 
 sm_status sm_cast(sm_tensor *t, sm_dtype dtype, sm_tensor **out, sm_error *err) {
@@ -90,7 +94,11 @@ static sm_status unary_backward(sm_back *back, sm_error *err) {
     return SM_OK;
 }
 
-const sm_op sm_op_unary = {.name = "unary", .min_in = 1, .max_in = 1, .n_out = 1, .save_in = 1,
+static const char *unary_label(const void *params) {
+    return unary_names[((const sm_unary_params *)params)->kind];
+}
+
+const sm_op sm_op_unary = {.name = "unary", .label = unary_label, .min_in = 1, .max_in = 1, .n_out = 1, .save_in = 1,
                            .save_out = 1, .params_size = sizeof(sm_unary_params),
                            .check = unary_check, .forward = unary_forward,
                            .backward = unary_backward};
@@ -244,7 +252,11 @@ static sm_status binary_backward(sm_back *back, sm_error *err) {
     return status;
 }
 
-const sm_op sm_op_binary = {.name = "binary", .min_in = 2, .max_in = 2, .n_out = 1, .save_in = 3,
+static const char *binary_label(const void *params) {
+    return binary_names[((const sm_binary_params *)params)->kind];
+}
+
+const sm_op sm_op_binary = {.name = "binary", .label = binary_label, .min_in = 2, .max_in = 2, .n_out = 1, .save_in = 3,
                             .params_size = sizeof(sm_binary_params), .check = binary_check,
                             .forward = binary_forward, .backward = binary_backward};
 

@@ -72,3 +72,7 @@ sm_status sm_want_ndim(const sm_call *call, int i, const char *name, int ndim, c
 void sm_out_like(sm_call *call, int i) {
     call->meta[0] = sm_tensor_meta(call->in[i]);
 }
+
+const char *sm_op_label(const sm_op *op, const void *params) {
+    return op->label ? op->label(params) : op->name;
+}

@@ -55,6 +55,7 @@ typedef struct sm_back {
 
 typedef struct sm_op {
     const char *name;
+    const char *(*label)(const void *params); /* the name by params, where one op is many; or NULL */
     int min_in, max_in; /* max_in < 0: any number (cat, stack) */
     int n_out;
     size_t params_size;
@@ -88,6 +89,8 @@ sm_status sm_view_backward(sm_back *back, sm_error *err);
 sm_status sm_want_dtype(const sm_call *call, int i, const char *name, sm_dtype dtype, sm_error *err);
 sm_status sm_want_ndim(const sm_call *call, int i, const char *name, int ndim, const char *layout,
                        sm_error *err);
+/* The op's name in messages. */
+const char *sm_op_label(const sm_op *op, const void *params);
 /* The first output gets the shape and dtype of input i. */
 void sm_out_like(sm_call *call, int i);
 

@@ -331,7 +331,11 @@ static sm_status reduce_backward(sm_back *back, sm_error *err) {
     return status;
 }
 
-const sm_op sm_op_reduce = {.name = "reduce", .min_in = 1, .max_in = 1, .n_out = 1, .save_in = 1,
+static const char *reduce_label(const void *params) {
+    return names[((const sm_reduce_params *)params)->kind];
+}
+
+const sm_op sm_op_reduce = {.name = "reduce", .label = reduce_label, .min_in = 1, .max_in = 1, .n_out = 1, .save_in = 1,
                             .save_out = 1, .params_size = sizeof(sm_reduce_params),
                             .check = reduce_check, .forward = reduce_forward,
                             .backward = reduce_backward};
