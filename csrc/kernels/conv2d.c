@@ -63,7 +63,16 @@ static bool blocked(const sm_conv2d *g, sm_conv2d_pass pass) {
     return pass >= SM_CONV2D_FORWARD && rows * columns * channels < (double)(1 << 28);
 }
 
+/* ---- depthwise ------------------------------------------------------------------------------ */
+
+static bool depthwise(const sm_conv2d *g, sm_conv2d_pass pass) {
+    return g->c == g->groups && g->o == g->groups && g->c > 1 && blocked(g, pass)
+           && (double)(g->h + 2 * g->pad_h) * (double)(g->w + 2 * g->pad_w) < (double)(1 << 26);
+}
+
 static const candidate candidates[] = {
+    {"depthwise", depthwise, conv2d_depthwise_forward, conv2d_depthwise_backward_data,
+     conv2d_depthwise_backward_weight},
     {"implicit GEMM", blocked, conv2d_blocked_forward, conv2d_blocked_backward_data,
      conv2d_blocked_backward_weight},
     {"plain loops", anything, plain_forward, plain_backward_data, plain_backward_weight},

@@ -1,10 +1,6 @@
 /* conv2d_blocked.c: convolution as an implicit GEMM, for any shape.
  *
- * Forward and backward-data are the same sum over "taps": a destination pixel gathers, for each tap
- * of the kernel, all channels of one source pixel. Forward, output row i takes tap p from input row
- * i * stride + p * dilation - pad. Backward-data, the destination (dx) splits into stride_h * stride_w
- * phases: row a + stride * i of dx takes tap p from row i + (a + pad - p * dilation) / stride of dy,
- * for the p where that divides. So no product with an inserted zero is ever done.
+ * Forward and backward-data are one gathering (conv2d_axis.h), over pixels of all channels.
  *
  * The work is cut into strips: some rows of one image, or several whole small images. For a strip
  * the source is copied, with its zero border, to [pixel][channel]; blocks of output channels are
@@ -19,6 +15,7 @@
 #include "base/cpu.h"
 #include "base/mem.h"
 #include "base/pool.h"
+#include "kernels/conv2d_axis.h"
 
 enum {
     STRIP_PIXELS = 512,           /* destination pixels of a strip, about */
@@ -27,18 +24,6 @@ enum {
     GRAD_PIXELS = 128,            /* pixels of one pass over a gradient block */
     MERGE_CHANNELS = 32           /* fewer channels than this: a kernel row is one run */
 };
-
-/* One axis (rows or columns) of the gathering. */
-typedef struct axis {
-    int64_t src, dst;           /* sizes */
-    int64_t src_step, dst_step; /* from one pixel of a phase to the next */
-    int64_t phases, taps;
-    int64_t *start;             /* [phases + 1]: a phase's taps in the next two */
-    int64_t *index, *offset;    /* [taps]: place in the kernel; source - i * src_step, ascending */
-    int64_t low, high;          /* least and greatest offset */
-    bool backward;
-    bool dense;                 /* within a phase, each offset is one more than the one before */
-} axis;
 
 typedef struct phase {
     int64_t taps, run;          /* K = taps * run products to an output */
@@ -71,7 +56,7 @@ typedef struct plan {
     void *axes, *memory; /* where the tables of v and h, and all others, lie */
 } plan;
 
-static const conv2d_kernels *kernels(void) {
+const conv2d_kernels *conv2d_kernels_in_use(void) {
 #if defined(__x86_64__)
     if (sm_cpu_isa() == SM_ISA_AVX512)
         return &conv2d_kernels_avx512;
@@ -81,74 +66,7 @@ static const conv2d_kernels *kernels(void) {
     return &conv2d_kernels_ref;
 }
 
-static int64_t at_most(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-static int64_t at_least(int64_t a, int64_t b) {
-    return a > b ? a : b;
-}
-static int64_t ceil_div(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
 /* ---- the plan ------------------------------------------------------------------------------- */
-
-/* Carves 64-byte aligned pieces off one allocation; with a NULL base it only counts. */
-typedef struct arena {
-    char *base;
-    size_t used;
-} arena;
-
-static void *carve(arena *a, int64_t count, size_t size) {
-    size_t at = a->used;
-    a->used = (at + (size_t)count * size + 63) & ~(size_t)63;
-    return a->base ? a->base + at : NULL;
-}
-
-static int64_t axis_pixels(const axis *x, int64_t p) {
-    return x->dst > p ? ceil_div(x->dst - p, x->dst_step) : 0;
-}
-
-static axis axis_forward(int64_t in, int64_t out, int64_t stride) {
-    return (axis){.src = in, .dst = out, .src_step = stride, .dst_step = 1, .phases = 1};
-}
-
-static axis axis_backward(int64_t in, int64_t out, int64_t stride) {
-    return (axis){.src = out, .dst = in, .src_step = 1, .dst_step = stride, .backward = true,
-                  .phases = at_most(stride, in)};
-}
-
-/* Fills start, index, offset and what follows from them. */
-static void axis_fill(axis *x, int64_t kernel, int64_t pad, int64_t dilation) {
-    x->dense = true;
-    x->low = INT64_MAX;
-    x->high = INT64_MIN;
-    for (int64_t p = 0; p < x->phases; p++) {
-        x->start[p] = x->taps;
-        for (int64_t i = 0; i < kernel; i++) {
-            int64_t tap = x->backward ? kernel - 1 - i : i;
-            int64_t shift = x->backward ? p + pad - tap * dilation : tap * dilation - pad;
-            if (shift % x->dst_step != 0)
-                continue;
-            shift /= x->dst_step;
-            if (x->taps > x->start[p] && shift != x->offset[x->taps - 1] + 1)
-                x->dense = false;
-            x->low = at_most(x->low, shift);
-            x->high = at_least(x->high, shift);
-            x->index[x->taps] = tap;
-            x->offset[x->taps++] = shift;
-        }
-    }
-    x->start[x->phases] = x->taps;
-    if (x->taps == 0)
-        x->low = x->high = 0;
-}
-
-static void axis_carve(axis *x, arena *a, int64_t kernel) {
-    x->start = carve(a, x->phases + 1, sizeof *x->start);
-    x->index = carve(a, kernel, sizeof *x->index);
-    x->offset = carve(a, kernel, sizeof *x->offset);
-}
 
 /* Rows of a strip, or images where a strip holds several; as even among the threads as it goes. */
 static void cut_strips(plan *p) {
@@ -240,7 +158,7 @@ static sm_status make_plan(plan *p, const sm_conv2d *g, sm_error *err) {
     }
     axis_fill(&p->v, g->kh, g->pad_h, g->dilation_h);
     axis_fill(&p->h, g->kw, g->pad_w, g->dilation_w);
-    p->k = kernels();
+    p->k = conv2d_kernels_in_use();
     p->n = g->n;
     p->groups = g->groups;
     p->block = p->k->lanes_per_vector * p->k->vectors;
@@ -345,10 +263,6 @@ static void unpack_range(void *context, int64_t begin, int64_t end, int thread) 
     (void)thread;
     for (int64_t item = begin; item < end; item++)
         unpack_source(j, item / j->p->src_channels, item % j->p->src_channels);
-}
-
-static size_t floats(int64_t count) {
-    return ((size_t)count * sizeof(float) + 63) & ~(size_t)63;
 }
 
 /* ---- strips --------------------------------------------------------------------------------- */

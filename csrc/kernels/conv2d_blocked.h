@@ -63,6 +63,14 @@ typedef struct conv2d_kernels {
     /* dst[c][q] = src[q][c]; src has `stride` floats a pixel */
     void (*from_pixels)(const float *src, int64_t stride, int64_t channels, int64_t count,
                         float *dst, int64_t plane);
+    /* out[q] = bias + sum over t of w[t] * src[tap[t] + q] for q < count; may write up to
+     * CONV2D_LANES - 1 floats more, and read as many behind src. */
+    void (*depthwise)(const float *src, const int32_t *tap, const float *w, int64_t taps,
+                      int64_t count, float bias, bool relu, float *out);
+    /* sums[t][lane] += dy[q] * src[tap[t] + q] over the q < count with q % lanes_per_vector == lane;
+     * dy is zero from count up to a whole vector. */
+    void (*depthwise_grad)(const float *src, const int32_t *tap, int64_t taps, int64_t count,
+                           const float *dy, float *sums);
 } conv2d_kernels;
 
 extern const conv2d_kernels conv2d_kernels_ref;
@@ -70,11 +78,22 @@ extern const conv2d_kernels conv2d_kernels_ref;
 extern const conv2d_kernels conv2d_kernels_avx2, conv2d_kernels_avx512;
 #endif
 
+/* The kernels of the path in use. */
+const conv2d_kernels *conv2d_kernels_in_use(void);
+
 sm_status conv2d_blocked_forward(const sm_conv2d *g, const float *x, const float *w,
                                  const float *bias, float *y, bool relu, sm_error *err);
 sm_status conv2d_blocked_backward_data(const sm_conv2d *g, const float *dy, const float *w,
                                        float *dx, sm_error *err);
 sm_status conv2d_blocked_backward_weight(const sm_conv2d *g, const float *x, const float *dy,
                                          float *dw, float *dbias, sm_error *err);
+
+/* conv2d_depthwise.c: c = o = groups. */
+sm_status conv2d_depthwise_forward(const sm_conv2d *g, const float *x, const float *w,
+                                   const float *bias, float *y, bool relu, sm_error *err);
+sm_status conv2d_depthwise_backward_data(const sm_conv2d *g, const float *dy, const float *w,
+                                         float *dx, sm_error *err);
+sm_status conv2d_depthwise_backward_weight(const sm_conv2d *g, const float *x, const float *dy,
+                                           float *dw, float *dbias, sm_error *err);
 
 #endif

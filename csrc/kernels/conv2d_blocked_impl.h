@@ -184,6 +184,42 @@ static void from_pixels(const float *src, int64_t stride, int64_t channels, int6
                               at_most_vl(count - q), dst + c * plane + q, plane);
 }
 
+static void depthwise(const float *src, const int32_t *tap, const float *w, int64_t taps,
+                      int64_t count, float bias, bool relu, float *out) {
+    for (int64_t q = 0; q < count; q += 4 * VL) {
+        vec sum[4] = {v_set(bias), v_set(bias), v_set(bias), v_set(bias)};
+        for (int64_t t = 0; t < taps; t++) {
+            const vec weight = v_set(w[t]);
+            const float *x = src + tap[t] + q;
+            UNROLL for (int v = 0; v < 4; v++) sum[v] = v_fma(weight, v_load(x + v * VL), sum[v]);
+        }
+        UNROLL for (int v = 0; v < 4; v++)
+            v_store(out + q + v * VL, relu ? v_relu(sum[v]) : sum[v]);
+    }
+}
+
+/* n taps, n constant. */
+INLINE void depthwise_taps(const float *src, const int32_t *tap, int64_t count, const float *dy,
+                           float *sums, const int n) {
+    vec sum[8];
+    UNROLL for (int t = 0; t < n; t++) sum[t] = v_load(sums + t * VL);
+    for (int64_t q = 0; q < count; q += VL) {
+        const vec g = v_load(dy + q);
+        UNROLL for (int t = 0; t < n; t++) sum[t] = v_fma(g, v_load(src + tap[t] + q), sum[t]);
+    }
+    UNROLL for (int t = 0; t < n; t++) v_store(sums + t * VL, sum[t]);
+}
+
+static void depthwise_grad(const float *src, const int32_t *tap, int64_t taps, int64_t count,
+                           const float *dy, float *sums) {
+    for (; taps >= 5; taps -= 5, tap += 5, sums += 5 * VL)
+        depthwise_taps(src, tap, count, dy, sums, 5);
+    if (taps == 4)
+        depthwise_taps(src, tap, count, dy, sums, 4);
+    for (; taps > 0 && taps < 4; taps--, tap++, sums += VL)
+        depthwise_taps(src, tap, count, dy, sums, 1);
+}
+
 const conv2d_kernels KERNELS_NAME = {
     KERNELS_LABEL,
     VL,
@@ -197,4 +233,6 @@ const conv2d_kernels KERNELS_NAME = {
 #endif
     to_pixels,
     from_pixels,
+    depthwise,
+    depthwise_grad,
 };
