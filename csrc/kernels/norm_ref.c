@@ -1,0 +1,3 @@
+/* norm_ref.c: the loops of normalisation for the ref path. */
+#define SUFFIX(name) name##__ref
+#include "kernels/norm_impl.h"

@@ -1,0 +1,261 @@
+/* pool2d.c: max, average and adaptive average pooling, a plane at a time on all threads. See pool2d.h.
+ * The commonest case, 2x2 with stride 2 without padding, has a loop of its own. */
+#include "kernels/pool2d.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/pool.h"
+
+typedef struct job {
+    const sm_pool2d *g;
+    const float *from;
+    float *to;
+    uint8_t *where;
+} job;
+
+static void run(const sm_pool2d *g, sm_range_fn fn, job j) {
+    int64_t cost = g->oh * g->ow * g->kh * g->kw + g->h * g->w;
+    sm_parallel_for(g->planes, 1 + 16384 / (cost + 1), fn, &j);
+}
+
+/* The part of a window that lies in the image: places first..last (exclusive) along one axis. */
+typedef struct span {
+    int64_t start, first, last;
+} span;
+
+static span window(int64_t out, int64_t stride, int64_t pad, int64_t dilation, int64_t kernel,
+                   int64_t size) {
+    span s = {out * stride - pad, 0, kernel};
+    if (s.start < 0)
+        s.first = (-s.start + dilation - 1) / dilation;
+    if (s.start + (kernel - 1) * dilation >= size)
+        s.last = size > s.start ? (size - s.start + dilation - 1) / dilation : 0;
+    return s;
+}
+
+/* ---- max ---- */
+
+static void max_at(const sm_pool2d *g, const float *x, span r, span c, float *best, uint8_t *where) {
+    *best = -INFINITY;
+    bool empty = r.first >= r.last || c.first >= c.last;
+    *where = (uint8_t)(empty ? SM_POOL_NOWHERE : r.first * g->kw + c.first);
+    for (int64_t p = r.first; p < r.last; p++)
+        for (int64_t q = c.first; q < c.last; q++) {
+            float v = x[(r.start + p * g->dilation_h) * g->w + c.start + q * g->dilation_w];
+            if (v > *best || (v != v && *best == *best)) {
+                *best = v;
+                *where = (uint8_t)(p * g->kw + q);
+            }
+        }
+}
+
+static void max_plane(const sm_pool2d *g, const float *x, float *y, uint8_t *where) {
+    uint8_t ignored;
+    for (int64_t i = 0; i < g->oh; i++) {
+        span r = window(i, g->stride_h, g->pad_h, g->dilation_h, g->kh, g->h);
+        for (int64_t j = 0; j < g->ow; j++) {
+            span c = window(j, g->stride_w, g->pad_w, g->dilation_w, g->kw, g->w);
+            int64_t at = i * g->ow + j;
+            max_at(g, x, r, c, y + at, where ? where + at : &ignored);
+        }
+    }
+}
+
+/* 2x2, stride 2, no padding. Later elements replace earlier ones only if larger (or NaN). */
+static void max_plane_2x2(const sm_pool2d *g, const float *x, float *restrict y,
+                          uint8_t *restrict where) {
+    for (int64_t i = 0; i < g->oh; i++) {
+        const float *top = x + 2 * i * g->w, *low = top + g->w;
+        float *out = y + i * g->ow;
+        uint8_t *place = where ? where + i * g->ow : NULL;
+        for (int64_t j = 0; j < g->ow; j++) {
+            float a = top[2 * j], b = top[2 * j + 1], c = low[2 * j], d = low[2 * j + 1];
+            bool right = b > a || b != b, low_right = d > c || d != d;
+            float u = right ? b : a, v = low_right ? d : c;
+            if (a != a) {
+                u = a;
+                right = false;
+            }
+            bool below = (v > u || v != v) && u == u;
+            out[j] = below ? v : u;
+            if (place)
+                place[j] = (uint8_t)(below ? 2 + low_right : right);
+        }
+    }
+}
+
+static bool is_2x2(const sm_pool2d *g) {
+    return g->kh == 2 && g->kw == 2 && g->stride_h == 2 && g->stride_w == 2 && g->pad_h == 0 &&
+           g->pad_w == 0 && g->dilation_h == 1 && g->dilation_w == 1 && 2 * g->oh <= g->h &&
+           2 * g->ow <= g->w;
+}
+
+static void max_planes(void *context, int64_t begin, int64_t end, int thread) {
+    const job *j = context;
+    const sm_pool2d *g = j->g;
+    (void)thread;
+    for (int64_t p = begin; p < end; p++)
+        (is_2x2(g) ? max_plane_2x2 : max_plane)(g, j->from + p * g->h * g->w,
+                                                j->to + p * g->oh * g->ow,
+                                                j->where ? j->where + p * g->oh * g->ow : NULL);
+}
+
+void sm_max_pool2d(const sm_pool2d *g, const float *x, float *y, uint8_t *where) {
+    run(g, max_planes, (job){g, x, y, where});
+}
+
+static void max_back_plane_2x2(const sm_pool2d *g, const float *dy, const uint8_t *where,
+                               float *restrict dx) {
+    for (int64_t i = 0; i < g->oh; i++) {
+        float *top = dx + 2 * i * g->w, *low = top + g->w;
+        const float *d = dy + i * g->ow;
+        const uint8_t *place = where + i * g->ow;
+        for (int64_t j = 0; j < g->ow; j++) {
+            top[2 * j] = place[j] == 0 ? d[j] : 0;
+            top[2 * j + 1] = place[j] == 1 ? d[j] : 0;
+            low[2 * j] = place[j] == 2 ? d[j] : 0;
+            low[2 * j + 1] = place[j] == 3 ? d[j] : 0;
+        }
+        for (int64_t j = 2 * g->ow; j < g->w; j++)
+            top[j] = low[j] = 0;
+    }
+    memset(dx + 2 * g->oh * g->w, 0, (size_t)((g->h - 2 * g->oh) * g->w) * sizeof *dx);
+}
+
+static void max_back_plane(const sm_pool2d *g, const float *dy, const uint8_t *where, float *dx) {
+    memset(dx, 0, (size_t)(g->h * g->w) * sizeof *dx);
+    for (int64_t i = 0; i < g->oh; i++)
+        for (int64_t j = 0; j < g->ow; j++) {
+            int64_t at = i * g->ow + j, place = where[at];
+            if (place == SM_POOL_NOWHERE)
+                continue;
+            int64_t row = i * g->stride_h - g->pad_h + place / g->kw * g->dilation_h;
+            int64_t col = j * g->stride_w - g->pad_w + place % g->kw * g->dilation_w;
+            dx[row * g->w + col] += dy[at];
+        }
+}
+
+static void max_back_planes(void *context, int64_t begin, int64_t end, int thread) {
+    const job *j = context;
+    const sm_pool2d *g = j->g;
+    (void)thread;
+    for (int64_t p = begin; p < end; p++)
+        (is_2x2(g) ? max_back_plane_2x2 : max_back_plane)(
+            g, j->from + p * g->oh * g->ow, j->where + p * g->oh * g->ow, j->to + p * g->h * g->w);
+}
+
+void sm_max_pool2d_backward(const sm_pool2d *g, const float *dy, const uint8_t *where, float *dx) {
+    run(g, max_back_planes, (job){g, dy, dx, (uint8_t *)where});
+}
+
+/* ---- average ---- */
+
+/* What a window's sum is divided by: the elements inside, or also those of the padding (but not beyond
+ * it, where ceil_mode may reach). */
+static float divisor(const sm_pool2d *g, span r, span c) {
+    if (!g->count_include_pad)
+        return (float)((r.last - r.first) * (c.last - c.first));
+    int64_t rows = g->h + g->pad_h - r.start, cols = g->w + g->pad_w - c.start;
+    return (float)((rows < g->kh ? rows : g->kh) * (cols < g->kw ? cols : g->kw));
+}
+
+static void avg_planes(void *context, int64_t begin, int64_t end, int thread) {
+    const job *j = context;
+    const sm_pool2d *g = j->g;
+    (void)thread;
+    for (int64_t p = begin; p < end; p++) {
+        const float *x = j->from + p * g->h * g->w;
+        float *y = j->to + p * g->oh * g->ow;
+        for (int64_t i = 0; i < g->oh; i++) {
+            span r = window(i, g->stride_h, g->pad_h, 1, g->kh, g->h);
+            for (int64_t k = 0; k < g->ow; k++) {
+                span c = window(k, g->stride_w, g->pad_w, 1, g->kw, g->w);
+                float sum = 0;
+                for (int64_t a = r.first; a < r.last; a++)
+                    for (int64_t b = c.first; b < c.last; b++)
+                        sum += x[(r.start + a) * g->w + c.start + b];
+                y[i * g->ow + k] = sum / divisor(g, r, c);
+            }
+        }
+    }
+}
+
+void sm_avg_pool2d(const sm_pool2d *g, const float *x, float *y) {
+    run(g, avg_planes, (job){g, x, y, NULL});
+}
+
+static void avg_back_planes(void *context, int64_t begin, int64_t end, int thread) {
+    const job *j = context;
+    const sm_pool2d *g = j->g;
+    (void)thread;
+    for (int64_t p = begin; p < end; p++) {
+        const float *dy = j->from + p * g->oh * g->ow;
+        float *dx = j->to + p * g->h * g->w;
+        memset(dx, 0, (size_t)(g->h * g->w) * sizeof *dx);
+        for (int64_t i = 0; i < g->oh; i++) {
+            span r = window(i, g->stride_h, g->pad_h, 1, g->kh, g->h);
+            for (int64_t k = 0; k < g->ow; k++) {
+                span c = window(k, g->stride_w, g->pad_w, 1, g->kw, g->w);
+                float share = dy[i * g->ow + k] / divisor(g, r, c);
+                for (int64_t a = r.first; a < r.last; a++)
+                    for (int64_t b = c.first; b < c.last; b++)
+                        dx[(r.start + a) * g->w + c.start + b] += share;
+            }
+        }
+    }
+}
+
+void sm_avg_pool2d_backward(const sm_pool2d *g, const float *dy, float *dx) {
+    run(g, avg_back_planes, (job){g, dy, dx, NULL});
+}
+
+/* ---- adaptive average ---- */
+
+static span bin(int64_t i, int64_t out, int64_t in) {
+    return (span){0, i * in / out, ((i + 1) * in + out - 1) / out};
+}
+
+static void adaptive_planes(void *context, int64_t begin, int64_t end, int thread) {
+    const job *j = context;
+    const sm_pool2d *g = j->g;
+    (void)thread;
+    for (int64_t p = begin; p < end; p++)
+        for (int64_t i = 0; i < g->oh; i++)
+            for (int64_t k = 0; k < g->ow; k++) {
+                span r = bin(i, g->oh, g->h), c = bin(k, g->ow, g->w);
+                float sum = 0;
+                for (int64_t a = r.first; a < r.last; a++)
+                    for (int64_t b = c.first; b < c.last; b++)
+                        sum += j->from[(p * g->h + a) * g->w + b];
+                j->to[(p * g->oh + i) * g->ow + k] =
+                    sum / (float)((r.last - r.first) * (c.last - c.first));
+            }
+}
+
+void sm_adaptive_avg_pool2d(const sm_pool2d *g, const float *x, float *y) {
+    run(g, adaptive_planes, (job){g, x, y, NULL});
+}
+
+static void adaptive_back_planes(void *context, int64_t begin, int64_t end, int thread) {
+    const job *j = context;
+    const sm_pool2d *g = j->g;
+    (void)thread;
+    for (int64_t p = begin; p < end; p++) {
+        float *dx = j->to + p * g->h * g->w;
+        memset(dx, 0, (size_t)(g->h * g->w) * sizeof *dx);
+        for (int64_t i = 0; i < g->oh; i++)
+            for (int64_t k = 0; k < g->ow; k++) {
+                span r = bin(i, g->oh, g->h), c = bin(k, g->ow, g->w);
+                float share = j->from[(p * g->oh + i) * g->ow + k] /
+                              (float)((r.last - r.first) * (c.last - c.first));
+                for (int64_t a = r.first; a < r.last; a++)
+                    for (int64_t b = c.first; b < c.last; b++)
+                        dx[a * g->w + b] += share;
+            }
+    }
+}
+
+void sm_adaptive_avg_pool2d_backward(const sm_pool2d *g, const float *dy, float *dx) {
+    run(g, adaptive_back_planes, (job){g, dy, dx, NULL});
+}
