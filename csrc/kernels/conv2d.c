@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "base/pool.h"
 #include "kernels/conv2d_blocked.h"
 
 typedef struct candidate {
@@ -70,11 +71,31 @@ static bool depthwise(const sm_conv2d *g, sm_conv2d_pass pass) {
            && (double)(g->h + 2 * g->pad_h) * (double)(g->w + 2 * g->pad_w) < (double)(1 << 26);
 }
 
+/* ---- Winograd ------------------------------------------------------------------------------- */
+
+enum {
+    WINOGRAD_CHANNELS = 16,      /* below it the transforms cost more than the products saved */
+    WINOGRAD_TILES = 24,         /* to a thread: fewer do not pay for the larger weights */
+    WINOGRAD_GRADIENT = 1 << 16  /* c * o: beyond it a thread's sums of dw outgrow the caches */
+};
+
+static bool winograd(const sm_conv2d *g, sm_conv2d_pass pass) {
+    bool data = pass == SM_CONV2D_BACKWARD_DATA;
+    int64_t h = data ? g->h : g->oh, w = data ? g->w : g->ow;
+    return g->kh == 3 && g->kw == 3 && g->stride_h == 1 && g->stride_w == 1 && g->dilation_h == 1
+           && g->dilation_w == 1 && g->groups == 1 && g->pad_h <= 2 && g->pad_w <= 2
+           && g->c >= WINOGRAD_CHANNELS && g->o >= WINOGRAD_CHANNELS && blocked(g, pass)
+           && g->n * ((h + 3) / 4) * ((w + 3) / 4) >= WINOGRAD_TILES * sm_threads()
+           && (pass != SM_CONV2D_BACKWARD_WEIGHT || g->c * g->o <= WINOGRAD_GRADIENT);
+}
+
 static const candidate candidates[] = {
-    {"depthwise", depthwise, conv2d_depthwise_forward, conv2d_depthwise_backward_data,
-     conv2d_depthwise_backward_weight},
-    {"implicit GEMM", blocked, conv2d_blocked_forward, conv2d_blocked_backward_data,
-     conv2d_blocked_backward_weight},
+    {"depthwise", depthwise, sm_conv2d_depthwise_forward, sm_conv2d_depthwise_backward_data,
+     sm_conv2d_depthwise_backward_weight},
+    {"Winograd 4x4", winograd, sm_conv2d_winograd_forward, sm_conv2d_winograd_backward_data,
+     sm_conv2d_winograd_backward_weight},
+    {"implicit GEMM", blocked, sm_conv2d_blocked_forward, sm_conv2d_blocked_backward_data,
+     sm_conv2d_blocked_backward_weight},
     {"plain loops", anything, plain_forward, plain_backward_data, plain_backward_weight},
 };
 

@@ -1,16 +1,16 @@
 /* conv2d_axis.c: see conv2d_axis.h. */
 #include "kernels/conv2d_axis.h"
 
-axis axis_forward(int64_t in, int64_t out, int64_t stride) {
+axis sm_axis_forward(int64_t in, int64_t out, int64_t stride) {
     return (axis){.src = in, .dst = out, .src_step = stride, .dst_step = 1, .phases = 1};
 }
 
-axis axis_backward(int64_t in, int64_t out, int64_t stride) {
+axis sm_axis_backward(int64_t in, int64_t out, int64_t stride) {
     return (axis){.src = out, .dst = in, .src_step = 1, .dst_step = stride, .backward = true,
                   .phases = at_most(stride, in)};
 }
 
-void axis_fill(axis *x, int64_t kernel, int64_t pad, int64_t dilation) {
+void sm_axis_fill(axis *x, int64_t kernel, int64_t pad, int64_t dilation) {
     x->dense = true;
     x->low = INT64_MAX;
     x->high = INT64_MIN;
@@ -35,7 +35,7 @@ void axis_fill(axis *x, int64_t kernel, int64_t pad, int64_t dilation) {
         x->low = x->high = 0;
 }
 
-void axis_carve(axis *x, arena *a, int64_t kernel) {
+void sm_axis_carve(axis *x, arena *a, int64_t kernel) {
     x->start = carve(a, x->phases + 1, sizeof *x->start);
     x->index = carve(a, kernel, sizeof *x->index);
     x->offset = carve(a, kernel, sizeof *x->offset);

@@ -51,11 +51,11 @@ typedef struct axis {
 } axis;
 
 /* An axis of the forward pass (from `in` to `out` pixels) and of backward-data (back again). */
-axis axis_forward(int64_t in, int64_t out, int64_t stride);
-axis axis_backward(int64_t in, int64_t out, int64_t stride);
-/* Takes the arrays' room, then (with memory) axis_fill() fills them. */
-void axis_carve(axis *x, arena *a, int64_t kernel);
-void axis_fill(axis *x, int64_t kernel, int64_t pad, int64_t dilation);
+axis sm_axis_forward(int64_t in, int64_t out, int64_t stride);
+axis sm_axis_backward(int64_t in, int64_t out, int64_t stride);
+/* Takes the arrays' room, then (with memory) sm_axis_fill() fills them. */
+void sm_axis_carve(axis *x, arena *a, int64_t kernel);
+void sm_axis_fill(axis *x, int64_t kernel, int64_t pad, int64_t dilation);
 
 /* Destination pixels of phase p. */
 static inline int64_t axis_pixels(const axis *x, int64_t p) {

@@ -56,14 +56,14 @@ typedef struct plan {
     void *axes, *memory; /* where the tables of v and h, and all others, lie */
 } plan;
 
-const conv2d_kernels *conv2d_kernels_in_use(void) {
+const conv2d_kernels *sm_conv2d_kernels_in_use(void) {
 #if defined(__x86_64__)
     if (sm_cpu_isa() == SM_ISA_AVX512)
-        return &conv2d_kernels_avx512;
+        return &sm_conv2d_kernels_avx512;
     if (sm_cpu_isa() == SM_ISA_AVX2)
-        return &conv2d_kernels_avx2;
+        return &sm_conv2d_kernels_avx2;
 #endif
-    return &conv2d_kernels_ref;
+    return &sm_conv2d_kernels_ref;
 }
 
 /* ---- the plan ------------------------------------------------------------------------------- */
@@ -151,14 +151,14 @@ static sm_status make_plan(plan *p, const sm_conv2d *g, sm_error *err) {
     arena axes = {NULL, 0};
     for (int pass = 0; pass < 2; pass++) {
         axes.used = 0;
-        axis_carve(&p->v, &axes, g->kh);
-        axis_carve(&p->h, &axes, g->kw);
+        sm_axis_carve(&p->v, &axes, g->kh);
+        sm_axis_carve(&p->h, &axes, g->kw);
         if (!axes.base && !(p->axes = axes.base = sm_alloc(axes.used)))
             return sm_fail(err, SM_ENOMEM, 0, "conv2d: no memory for its tables");
     }
-    axis_fill(&p->v, g->kh, g->pad_h, g->dilation_h);
-    axis_fill(&p->h, g->kw, g->pad_w, g->dilation_w);
-    p->k = conv2d_kernels_in_use();
+    sm_axis_fill(&p->v, g->kh, g->pad_h, g->dilation_h);
+    sm_axis_fill(&p->h, g->kw, g->pad_w, g->dilation_w);
+    p->k = sm_conv2d_kernels_in_use();
     p->n = g->n;
     p->groups = g->groups;
     p->block = p->k->lanes_per_vector * p->k->vectors;
@@ -406,13 +406,13 @@ static sm_status gather(const plan *p, weights_job *weights, const float *src, c
 }
 
 static void plan_forward(plan *p, const sm_conv2d *g) {
-    *p = (plan){.v = axis_forward(g->h, g->oh, g->stride_h),
-                .h = axis_forward(g->w, g->ow, g->stride_w),
+    *p = (plan){.v = sm_axis_forward(g->h, g->oh, g->stride_h),
+                .h = sm_axis_forward(g->w, g->ow, g->stride_w),
                 .src_channels = g->c / g->groups,
                 .dst_channels = g->o / g->groups};
 }
 
-sm_status conv2d_blocked_forward(const sm_conv2d *g, const float *x, const float *w,
+sm_status sm_conv2d_blocked_forward(const sm_conv2d *g, const float *x, const float *w,
                                  const float *bias, float *y, bool relu, sm_error *err) {
     plan p;
     plan_forward(&p, g);
@@ -426,10 +426,10 @@ sm_status conv2d_blocked_forward(const sm_conv2d *g, const float *x, const float
     return status;
 }
 
-sm_status conv2d_blocked_backward_data(const sm_conv2d *g, const float *dy, const float *w,
+sm_status sm_conv2d_blocked_backward_data(const sm_conv2d *g, const float *dy, const float *w,
                                        float *dx, sm_error *err) {
-    plan p = {.v = axis_backward(g->h, g->oh, g->stride_h),
-              .h = axis_backward(g->w, g->ow, g->stride_w),
+    plan p = {.v = sm_axis_backward(g->h, g->oh, g->stride_h),
+              .h = sm_axis_backward(g->w, g->ow, g->stride_w),
               .src_channels = g->o / g->groups,
               .dst_channels = g->c / g->groups};
     sm_status status = make_plan(&p, g, err);
@@ -519,7 +519,7 @@ static void sum_bias(const grad_job *j, int64_t threads, float *dbias) {
     }
 }
 
-sm_status conv2d_blocked_backward_weight(const sm_conv2d *g, const float *x, const float *dy,
+sm_status sm_conv2d_blocked_backward_weight(const sm_conv2d *g, const float *x, const float *dy,
                                          float *dw, float *dbias, sm_error *err) {
     plan p;
     float *memory = NULL;

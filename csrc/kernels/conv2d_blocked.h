@@ -71,29 +71,51 @@ typedef struct conv2d_kernels {
      * dy is zero from count up to a whole vector. */
     void (*depthwise_grad)(const float *src, const int32_t *tap, int64_t taps, int64_t count,
                            const float *dy, float *sums);
+    /* Winograd's transforms, conv2d_winograd_impl.h. An array of the 36 products has `step` floats
+     * from one to the next. Lanes and channels are rounded up to whole vectors. */
+    /* [9][lanes_per_vector] to 36 vectors, and the gradient back. */
+    void (*winograd_weights)(const float *w, float *out, int64_t step);
+    void (*winograd_weights_back)(const float *u, int64_t step, float *dw);
+    /* 6 x 6 pixels to 36; `row` and `pixel` are the floats between them. */
+    void (*winograd_input)(const float *src, int64_t row, int64_t pixel, int64_t channels,
+                           float *out, int64_t step);
+    /* 36 to the first rows x columns of 4 x 4 pixels, and the gradient back. */
+    void (*winograd_output)(const float *m, int64_t step, int64_t lanes, const float *bias,
+                            bool relu, int rows, int columns, float *out, int64_t row,
+                            int64_t pixel);
+    void (*winograd_output_back)(const float *dy, int64_t row, int64_t pixel, int rows, int columns,
+                                 int64_t lanes, float *out, int64_t step);
 } conv2d_kernels;
 
-extern const conv2d_kernels conv2d_kernels_ref;
+extern const conv2d_kernels sm_conv2d_kernels_ref;
 #if defined(__x86_64__)
-extern const conv2d_kernels conv2d_kernels_avx2, conv2d_kernels_avx512;
+extern const conv2d_kernels sm_conv2d_kernels_avx2, sm_conv2d_kernels_avx512;
 #endif
 
 /* The kernels of the path in use. */
-const conv2d_kernels *conv2d_kernels_in_use(void);
+const conv2d_kernels *sm_conv2d_kernels_in_use(void);
 
-sm_status conv2d_blocked_forward(const sm_conv2d *g, const float *x, const float *w,
+sm_status sm_conv2d_blocked_forward(const sm_conv2d *g, const float *x, const float *w,
                                  const float *bias, float *y, bool relu, sm_error *err);
-sm_status conv2d_blocked_backward_data(const sm_conv2d *g, const float *dy, const float *w,
+sm_status sm_conv2d_blocked_backward_data(const sm_conv2d *g, const float *dy, const float *w,
                                        float *dx, sm_error *err);
-sm_status conv2d_blocked_backward_weight(const sm_conv2d *g, const float *x, const float *dy,
+sm_status sm_conv2d_blocked_backward_weight(const sm_conv2d *g, const float *x, const float *dy,
                                          float *dw, float *dbias, sm_error *err);
 
 /* conv2d_depthwise.c: c = o = groups. */
-sm_status conv2d_depthwise_forward(const sm_conv2d *g, const float *x, const float *w,
+sm_status sm_conv2d_depthwise_forward(const sm_conv2d *g, const float *x, const float *w,
                                    const float *bias, float *y, bool relu, sm_error *err);
-sm_status conv2d_depthwise_backward_data(const sm_conv2d *g, const float *dy, const float *w,
+sm_status sm_conv2d_depthwise_backward_data(const sm_conv2d *g, const float *dy, const float *w,
                                          float *dx, sm_error *err);
-sm_status conv2d_depthwise_backward_weight(const sm_conv2d *g, const float *x, const float *dy,
+sm_status sm_conv2d_depthwise_backward_weight(const sm_conv2d *g, const float *x, const float *dy,
                                            float *dw, float *dbias, sm_error *err);
+
+/* conv2d_winograd.c: 3x3 kernels, stride, dilation and groups 1, pads of at most 2. */
+sm_status sm_conv2d_winograd_forward(const sm_conv2d *g, const float *x, const float *w,
+                                  const float *bias, float *y, bool relu, sm_error *err);
+sm_status sm_conv2d_winograd_backward_data(const sm_conv2d *g, const float *dy, const float *w,
+                                        float *dx, sm_error *err);
+sm_status sm_conv2d_winograd_backward_weight(const sm_conv2d *g, const float *x, const float *dy,
+                                          float *dw, float *dbias, sm_error *err);
 
 #endif

@@ -9,7 +9,7 @@ typedef __m512 vec;
 enum { VL = 16 };
 #define VECTORS 4
 enum { PIXELS_1 = 12, PIXELS_2 = 12, PIXELS_3 = 8, PIXELS_4 = 6, ROWS = 6 };
-#define KERNELS_NAME conv2d_kernels_avx512
+#define KERNELS_NAME sm_conv2d_kernels_avx512
 #define KERNELS_LABEL "avx512"
 
 #define v_zero() _mm512_setzero_ps()

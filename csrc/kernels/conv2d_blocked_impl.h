@@ -38,23 +38,25 @@ INLINE void tile(const conv2d_tile_args *a, const conv2d_pixel *pixel, const int
             }
         }
     }
+    const bool relu = a->relu;
+    float *sums = a->sums;
     UNROLL for (int i = 0; i < px; i++) {
         UNROLL for (int v = 0; v < nv; v++)
-            v_store(a->sums + pixel[i].dst + v * VL, a->relu ? v_relu(sum[i][v]) : sum[i][v]);
+            v_store(sums + pixel[i].dst + v * VL, relu ? v_relu(sum[i][v]) : sum[i][v]);
     }
 }
 
-/* All pixels; the last tile repeats the last pixel, which writes the same sums several times. */
+/* All pixels, the rest in smaller tiles. */
 INLINE void tiles(const conv2d_tile_args *a, const int px, const int nv) {
     int64_t p = 0;
     for (; p + px <= a->count; p += px)
         tile(a, a->pixels + p, px, nv);
-    if (p == a->count)
-        return;
-    conv2d_pixel rest[PIXELS_1];
-    for (int i = 0; i < px; i++)
-        rest[i] = a->pixels[p + i < a->count ? p + i : a->count - 1];
-    tile(a, rest, px, nv);
+    for (; p + 4 <= a->count; p += 4)
+        tile(a, a->pixels + p, 4, nv);
+    for (; p + 2 <= a->count; p += 2)
+        tile(a, a->pixels + p, 2, nv);
+    if (p < a->count)
+        tile(a, a->pixels + p, 1, nv);
 }
 
 /* One tile of the weight gradient: nr rows (neighbours in the source) by nv vectors. */
@@ -220,6 +222,8 @@ static void depthwise_grad(const float *src, const int32_t *tap, int64_t taps, i
         depthwise_taps(src, tap, count, dy, sums, 1);
 }
 
+#include "kernels/conv2d_winograd_impl.h"
+
 const conv2d_kernels KERNELS_NAME = {
     KERNELS_LABEL,
     VL,
@@ -235,4 +239,9 @@ const conv2d_kernels KERNELS_NAME = {
     from_pixels,
     depthwise,
     depthwise_grad,
+    winograd_weights,
+    winograd_weights_back,
+    winograd_input,
+    winograd_output,
+    winograd_output_back,
 };

@@ -53,14 +53,14 @@ static sm_status make_plan(plan *p, const sm_conv2d *g, sm_error *err) {
     arena axes = {NULL, 0}, tables = {NULL, 0};
     for (int pass = 0; pass < 2; pass++) {
         axes.used = 0;
-        axis_carve(&p->v, &axes, g->kh);
-        axis_carve(&p->h, &axes, g->kw);
+        sm_axis_carve(&p->v, &axes, g->kh);
+        sm_axis_carve(&p->h, &axes, g->kw);
         if (!axes.base && !(p->axes = axes.base = sm_alloc(axes.used)))
             return sm_fail(err, SM_ENOMEM, 0, "conv2d: no memory for its tables");
     }
-    axis_fill(&p->v, g->kh, g->pad_h, g->dilation_h);
-    axis_fill(&p->h, g->kw, g->pad_w, g->dilation_w);
-    p->k = conv2d_kernels_in_use();
+    sm_axis_fill(&p->v, g->kh, g->pad_h, g->dilation_h);
+    sm_axis_fill(&p->h, g->kw, g->pad_w, g->dilation_w);
+    p->k = sm_conv2d_kernels_in_use();
     p->planes = g->n * g->c;
     p->channels = g->c;
     p->rows = axis_pixels(&p->v, 0) + (p->v.high - p->v.low) / p->v.src_step;
@@ -164,18 +164,18 @@ static sm_status gather(plan *p, const sm_conv2d *g, gather_job *j, sm_error *er
     return status;
 }
 
-sm_status conv2d_depthwise_forward(const sm_conv2d *g, const float *x, const float *w,
+sm_status sm_conv2d_depthwise_forward(const sm_conv2d *g, const float *x, const float *w,
                                    const float *bias, float *y, bool relu, sm_error *err) {
-    plan p = {.v = axis_forward(g->h, g->oh, g->stride_h),
-              .h = axis_forward(g->w, g->ow, g->stride_w)};
+    plan p = {.v = sm_axis_forward(g->h, g->oh, g->stride_h),
+              .h = sm_axis_forward(g->w, g->ow, g->stride_w)};
     gather_job j = {.src = x, .w = w, .bias = bias, .dst = y, .relu = relu};
     return gather(&p, g, &j, err);
 }
 
-sm_status conv2d_depthwise_backward_data(const sm_conv2d *g, const float *dy, const float *w,
+sm_status sm_conv2d_depthwise_backward_data(const sm_conv2d *g, const float *dy, const float *w,
                                          float *dx, sm_error *err) {
-    plan p = {.v = axis_backward(g->h, g->oh, g->stride_h),
-              .h = axis_backward(g->w, g->ow, g->stride_w)};
+    plan p = {.v = sm_axis_backward(g->h, g->oh, g->stride_h),
+              .h = sm_axis_backward(g->w, g->ow, g->stride_w)};
     gather_job j = {.src = dy, .w = w, .dst = dx};
     return gather(&p, g, &j, err);
 }
@@ -227,10 +227,10 @@ static void grad_channels(void *context, int64_t begin, int64_t end, int thread)
     }
 }
 
-sm_status conv2d_depthwise_backward_weight(const sm_conv2d *g, const float *x, const float *dy,
+sm_status sm_conv2d_depthwise_backward_weight(const sm_conv2d *g, const float *x, const float *dy,
                                            float *dw, float *dbias, sm_error *err) {
-    plan p = {.v = axis_forward(g->h, g->oh, g->stride_h),
-              .h = axis_forward(g->w, g->ow, g->stride_w)};
+    plan p = {.v = sm_axis_forward(g->h, g->oh, g->stride_h),
+              .h = sm_axis_forward(g->w, g->ow, g->stride_w)};
     sm_status status = make_plan(&p, g, err);
     if (status == SM_OK) {
         grad_job j = {.p = &p, .x = x, .dy = dy, .dw = dw, .dbias = dbias, .taps = g->kh * g->kw};

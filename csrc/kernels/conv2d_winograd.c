@@ -1,0 +1,409 @@
+/* conv2d_winograd.c: 3x3 convolution by Winograd's minimal filtering, F(4x4, 3x3): 36 products for
+ * 16 outputs instead of 144 (Lavin and Gray: "Fast algorithms for convolutional neural networks",
+ * CVPR 2016).
+ *
+ * A strip (rows of 4x4 tiles of one image, or several small images) is copied to [pixel][channel],
+ * each 6x6 neighbourhood is transformed, and each of the 36 places is a matrix product
+ * [tiles, channels] x [channels, outputs] through the loops of the implicit GEMM. Backward-data is
+ * the same with the kernel turned round; the weight gradient is the adjoint of the forward pass, so
+ * it uses the same transform of x, sums 36 products over all tiles, and transforms back once.
+ *
+ * The transforms cost some accuracy: sums of n products of standard normals come out within some
+ * 6e-6 * sqrt(n); the tests hold every path to 2e-5 * sqrt(n).
+ */
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/pool.h"
+#include "kernels/conv2d_axis.h"
+#include "kernels/conv2d_blocked.h"
+
+enum { PLACES = 36, STRIP_TILES = 48 };
+
+typedef struct plan {
+    const conv2d_kernels *k;
+    int64_t n;
+    int64_t src_channels, dst_channels;
+    int64_t src_h, src_w, dst_h, dst_w, pad_h, pad_w;
+    int64_t tile_columns, tile_rows; /* of an image */
+    int64_t rows;                    /* tile rows of a strip */
+    int64_t strips, images, items;   /* of an image; images of a strip; in all */
+    int64_t tiles;                   /* of a full strip */
+    int64_t width, src_size;         /* pixels of a source line; floats of an image's strip */
+    int64_t pixel;                   /* src_channels in whole vectors */
+    int64_t lanes, block;            /* dst_channels in whole vectors; lanes of a full block */
+    int64_t src_step, dst_step;      /* floats from place to place: transformed source, sums */
+    conv2d_pixel *pixels;            /* [tiles] */
+    int32_t *source, *wide, *narrow; /* where to_pixels puts the pixels of a strip */
+    float *zeros;                    /* [CONV2D_LANES] */
+    void *memory;
+} plan;
+
+static void cut_strips(plan *p) {
+    const int64_t threads = sm_threads();
+    p->tile_rows = ceil_div(p->dst_h, 4);
+    p->tile_columns = ceil_div(p->dst_w, 4);
+    p->rows = at_most(at_least(STRIP_TILES / p->tile_columns, 1), p->tile_rows);
+    p->strips = ceil_div(p->tile_rows, p->rows);
+    while (p->n < threads && p->strips < p->tile_rows && p->n * p->strips % threads != 0)
+        p->strips++;
+    p->rows = ceil_div(p->tile_rows, p->strips);
+    p->strips = ceil_div(p->tile_rows, p->rows);
+    p->images = 1;
+    if (p->strips == 1) {
+        int64_t most = at_most(STRIP_TILES / (p->rows * p->tile_columns), p->n / threads);
+        most = at_least(most, 1);
+        p->images = ceil_div(p->n, ceil_div(p->n, most * threads) * threads);
+    }
+    p->items = ceil_div(p->n, p->images) * p->strips;
+    p->tiles = p->images * p->rows * p->tile_columns;
+}
+
+static void fill_tables(plan *p, arena *a) {
+    const int64_t line = p->dst_w * 4 * p->rows, source = p->src_w * (4 * p->rows + 2);
+    p->pixels = carve(a, p->tiles, sizeof *p->pixels);
+    p->source = carve(a, source, sizeof *p->source);
+    p->wide = carve(a, line, sizeof *p->wide);
+    p->narrow = carve(a, line, sizeof *p->narrow);
+    p->zeros = carve(a, CONV2D_LANES, sizeof *p->zeros);
+    if (!a->base)
+        return;
+    for (int64_t t = 0; t < p->tiles; t++)
+        p->pixels[t] = (conv2d_pixel){(int32_t)(t * p->pixel), (int32_t)(t * p->block)};
+    for (int64_t q = 0; q < source; q++)
+        p->source[q] = (int32_t)((q / p->src_w * p->width + q % p->src_w) * p->pixel);
+    for (int64_t q = 0; q < line; q++) {
+        p->wide[q] = (int32_t)(q * p->block);
+        p->narrow[q] = (int32_t)(q * (p->lanes % p->block));
+    }
+    memset(p->zeros, 0, CONV2D_LANES * sizeof *p->zeros);
+}
+
+/* The sizes are set; the rest follows. */
+static sm_status make_plan(plan *p, sm_error *err) {
+    p->k = sm_conv2d_kernels_in_use();
+    const int64_t vector = p->k->lanes_per_vector;
+    cut_strips(p);
+    p->pixel = ceil_div(p->src_channels, vector) * vector;
+    p->lanes = ceil_div(p->dst_channels, vector) * vector;
+    p->block = at_most(vector * p->k->vectors, p->lanes);
+    p->width = 4 * p->tile_columns + 2;
+    p->src_size = (4 * p->rows + 2) * p->width * p->pixel;
+    /* One line more than a multiple of the page would be: places must not share cache sets. */
+    p->src_step = p->tiles * p->pixel + 16;
+    p->dst_step = p->tiles * p->block + 16;
+    arena tables = {NULL, 0};
+    fill_tables(p, &tables);
+    tables = (arena){p->memory = sm_alloc(tables.used), 0};
+    if (!p->memory)
+        return sm_fail(err, SM_ENOMEM, 0, "conv2d: no memory for its tables");
+    fill_tables(p, &tables);
+    return SM_OK;
+}
+
+static plan plan_forward(const sm_conv2d *g) {
+    return (plan){.n = g->n, .src_channels = g->c, .dst_channels = g->o, .src_h = g->h,
+                  .src_w = g->w, .dst_h = g->oh, .dst_w = g->ow, .pad_h = g->pad_h,
+                  .pad_w = g->pad_w};
+}
+
+typedef struct strip {
+    int64_t image, images;     /* the first, and how many */
+    int64_t row, rows;         /* destination rows */
+    int64_t tile_rows, tiles;  /* of one image; of all */
+} strip;
+
+static strip get_strip(const plan *p, int64_t item) {
+    strip s = {.image = item / p->strips * p->images, .row = item % p->strips * p->rows * 4};
+    s.images = at_most(p->images, p->n - s.image);
+    s.rows = at_most(4 * p->rows, p->dst_h - s.row);
+    s.tile_rows = ceil_div(s.rows, 4);
+    s.tiles = s.images * s.tile_rows * p->tile_columns;
+    return s;
+}
+
+/* Copies the source of a strip and transforms it. The side borders of `pixels` are zero already. */
+static void load_strip(const plan *p, const strip *s, const float *src, float *pixels, float *out) {
+    const int64_t plane = p->src_h * p->src_w, line = p->width * p->pixel;
+    const int64_t base = s->row - p->pad_h, lines = 4 * s->tile_rows + 2;
+    const int64_t first = at_most(at_least(-base, 0), lines);
+    const int64_t past = at_least(at_most(p->src_h - base, lines), first);
+    for (int64_t n = 0; n < s->images; n++) {
+        memset(pixels, 0, (size_t)(first * line) * sizeof *pixels);
+        memset(pixels + past * line, 0, (size_t)((lines - past) * line) * sizeof *pixels);
+        if (past > first)
+            p->k->to_pixels(src + (s->image + n) * p->src_channels * plane
+                                + (base + first) * p->src_w,
+                            plane, p->src_channels, (past - first) * p->src_w, p->source,
+                            pixels + first * line + p->pad_w * p->pixel);
+        for (int64_t t = 0; t < s->tile_rows * p->tile_columns; t++, out += p->pixel)
+            p->k->winograd_input(pixels + t / p->tile_columns * 4 * line
+                                     + t % p->tile_columns * 4 * p->pixel,
+                                 line, p->pixel, p->src_channels, out, p->src_step);
+    }
+}
+
+/* ---- forward and backward-data -------------------------------------------------------------- */
+
+typedef struct gather_job {
+    const plan *p;
+    const float *src, *w, *bias; /* bias [lanes], padded */
+    float *dst;
+    bool relu, turned;           /* turned: backward-data, w rotated by half a turn */
+    float *weights;              /* [block][36][src_channels][lanes of the block] */
+    char *scratch;
+    size_t scratch_size, places_at, products_at, sums_at;
+} gather_job;
+
+/* The nine weights from source s to `count` lanes, as nine vectors. */
+static void collect(const gather_job *j, int64_t s, int64_t lane, int64_t count, float *nine) {
+    const plan *p = j->p;
+    const int vector = p->k->lanes_per_vector;
+    const int64_t source = j->turned ? p->dst_channels * 9 : 9;
+    const int64_t step = j->turned ? 9 : p->src_channels * 9;
+    for (int64_t i = 0; i < count; i++)
+        for (int t = 0; t < 9; t++)
+            nine[t * vector + i] = j->w[(lane + i) * step + s * source + (j->turned ? 8 - t : t)];
+}
+
+static void transform_weights(void *context, int64_t begin, int64_t end, int thread) {
+    const gather_job *j = context;
+    const plan *p = j->p;
+    const int64_t vector = p->k->lanes_per_vector;
+    float nine[9 * 16] = {0};
+    (void)thread;
+    for (int64_t s = begin; s < end; s++)
+        for (int64_t lane = 0; lane < p->lanes; lane += vector) {
+            const int64_t first = lane / p->block * p->block;
+            const int64_t wide = at_most(p->block, p->lanes - first);
+            if (p->dst_channels - lane < vector)
+                memset(nine, 0, sizeof nine);
+            collect(j, s, lane, at_most(vector, p->dst_channels - lane), nine);
+            p->k->winograd_weights(nine,
+                                   j->weights + first * PLACES * p->src_channels + s * wide + lane
+                                       - first,
+                                   p->src_channels * wide);
+        }
+}
+
+static void gather_block(const gather_job *j, const strip *s, const float *places, float *products,
+                         float *sums, int64_t lane) {
+    const plan *p = j->p;
+    const int64_t wide = at_most(p->block, p->lanes - lane), plane = p->dst_h * p->dst_w;
+    const int32_t none = 0;
+    conv2d_tile_args args = {.pixels = p->pixels, .count = s->tiles, .tap = &none, .taps = 1,
+                             .run = p->src_channels, .bias = p->zeros};
+    for (int64_t i = 0; i < PLACES; i++) {
+        args.src = places + i * p->src_step;
+        args.sums = products + i * p->dst_step;
+        args.w = j->weights + (lane * PLACES + i * wide) * p->src_channels;
+        p->k->tile[wide / p->k->lanes_per_vector - 1](&args);
+    }
+    for (int64_t t = 0; t < s->tiles; t++) {
+        const int64_t row = t / p->tile_columns % s->tile_rows * 4, column = t % p->tile_columns * 4;
+        const int64_t n = t / p->tile_columns / s->tile_rows;
+        p->k->winograd_output(products + t * p->block, p->dst_step, wide, j->bias + lane, j->relu,
+                              (int)at_most(4, s->rows - row), (int)at_most(4, p->dst_w - column),
+                              sums + (n * s->rows * p->dst_w + row * p->dst_w + column) * p->block,
+                              p->dst_w * p->block, p->block);
+    }
+    for (int64_t n = 0; n < s->images; n++)
+        p->k->from_pixels(sums + n * s->rows * p->dst_w * p->block, p->block,
+                          at_most(wide, p->dst_channels - lane), s->rows * p->dst_w,
+                          j->dst + ((s->image + n) * p->dst_channels + lane) * plane
+                              + s->row * p->dst_w,
+                          plane);
+}
+
+static void gather_range(void *context, int64_t begin, int64_t end, int thread) {
+    const gather_job *j = context;
+    const plan *p = j->p;
+    char *scratch = j->scratch + (size_t)thread * j->scratch_size;
+    float *pixels = (float *)scratch, *places = (float *)(scratch + j->places_at);
+    memset(pixels, 0, j->places_at);
+    for (int64_t item = begin; item < end; item++) {
+        const strip s = get_strip(p, item);
+        load_strip(p, &s, j->src, pixels, places);
+        for (int64_t lane = 0; lane < p->lanes; lane += p->block)
+            gather_block(j, &s, places, (float *)(scratch + j->products_at),
+                         (float *)(scratch + j->sums_at), lane);
+    }
+}
+
+static sm_status gather(plan *p, gather_job *j, const float *bias, sm_error *err) {
+    sm_status status = make_plan(p, err);
+    if (status != SM_OK)
+        return status;
+    const size_t weights = floats(PLACES * p->src_channels * p->lanes), padded = floats(p->lanes);
+    j->p = p;
+    j->places_at = floats(p->src_size);
+    j->products_at = j->places_at + floats(PLACES * p->src_step);
+    j->sums_at = j->products_at + floats(PLACES * p->dst_step);
+    j->scratch_size = j->sums_at + floats(p->images * 4 * p->rows * p->dst_w * p->block);
+    const int64_t threads = at_most(sm_threads(), p->items);
+    char *memory = sm_alloc(weights + padded + (size_t)threads * j->scratch_size);
+    if (memory) {
+        float *biases = (float *)(memory + weights);
+        memset(biases, 0, padded);
+        if (bias)
+            memcpy(biases, bias, (size_t)p->dst_channels * sizeof *bias);
+        j->bias = biases;
+        j->weights = (float *)memory;
+        j->scratch = memory + weights + padded;
+        sm_parallel_for(p->src_channels, 1, transform_weights, j);
+        sm_parallel_for(p->items, 1, gather_range, j);
+    } else {
+        status = sm_fail(err, SM_ENOMEM, 0, "conv2d: no memory for its work space");
+    }
+    sm_free(memory);
+    sm_free(p->memory);
+    return status;
+}
+
+sm_status sm_conv2d_winograd_forward(const sm_conv2d *g, const float *x, const float *w,
+                                  const float *bias, float *y, bool relu, sm_error *err) {
+    plan p = plan_forward(g);
+    gather_job j = {.src = x, .w = w, .dst = y, .relu = relu};
+    return gather(&p, &j, bias, err);
+}
+
+sm_status sm_conv2d_winograd_backward_data(const sm_conv2d *g, const float *dy, const float *w,
+                                        float *dx, sm_error *err) {
+    plan p = {.n = g->n, .src_channels = g->o, .dst_channels = g->c, .src_h = g->oh, .src_w = g->ow,
+              .dst_h = g->h, .dst_w = g->w, .pad_h = 2 - g->pad_h, .pad_w = 2 - g->pad_w};
+    gather_job j = {.src = dy, .w = w, .dst = dx, .turned = true};
+    return gather(&p, &j, NULL, err);
+}
+
+/* ---- the weight gradient -------------------------------------------------------------------- */
+
+typedef struct grad_job {
+    const plan *p;
+    const float *x, *dy;
+    float *dw;
+    bool bias;
+    float *sums;   /* [threads][part]: [block][36][src_channels][lanes of it], dbias [lanes] */
+    int64_t part, bias_at;
+    bool *used;
+    int64_t threads;
+    char *scratch;
+    size_t scratch_size, places_at, dy_at, back_at;
+} grad_job;
+
+static void grad_block(const grad_job *j, const strip *s, const float *places, float *dy,
+                       float *back, float *sums, int64_t lane) {
+    const plan *p = j->p;
+    const int64_t wide = at_most(p->block, p->lanes - lane), plane = p->dst_h * p->dst_w;
+    const int64_t count = s->rows * p->dst_w;
+    const int32_t none = 0;
+    void (*grad)(const conv2d_grad_args *) = p->k->grad[wide / p->k->lanes_per_vector - 1];
+    for (int64_t n = 0; n < s->images; n++)
+        p->k->to_pixels(j->dy + ((s->image + n) * p->dst_channels + lane) * plane
+                            + s->row * p->dst_w,
+                        plane, at_most(wide, p->dst_channels - lane), count,
+                        wide == p->block ? p->wide : p->narrow, dy + n * count * wide);
+    for (int64_t t = 0; t < s->tiles; t++) {
+        const int64_t row = t / p->tile_columns % s->tile_rows * 4, column = t % p->tile_columns * 4;
+        const int64_t n = t / p->tile_columns / s->tile_rows;
+        p->k->winograd_output_back(dy + (n * count + row * p->dst_w + column) * wide,
+                                   p->dst_w * wide, wide, (int)at_most(4, s->rows - row),
+                                   (int)at_most(4, p->dst_w - column), wide, back + t * p->block,
+                                   p->dst_step);
+    }
+    conv2d_grad_args args = {.pixels = p->pixels, .count = s->tiles, .tap = &none, .taps = 1,
+                             .run = p->src_channels, .dy_stride = p->block};
+    for (int64_t i = 0; i < PLACES; i++) {
+        args.src = places + i * p->src_step;
+        args.dy = back + i * p->dst_step;
+        args.dw = sums + (lane * PLACES + i * wide) * p->src_channels;
+        grad(&args);
+    }
+    if (j->bias)
+        grad(&(conv2d_grad_args){.count = s->images * count, .dy = dy, .dy_stride = wide,
+                                 .dbias = sums + j->bias_at + lane});
+}
+
+static void grad_range(void *context, int64_t begin, int64_t end, int thread) {
+    const grad_job *j = context;
+    const plan *p = j->p;
+    char *scratch = j->scratch + (size_t)thread * j->scratch_size;
+    float *pixels = (float *)scratch, *places = (float *)(scratch + j->places_at);
+    float *dy = (float *)(scratch + j->dy_at), *sums = j->sums + thread * j->part;
+    j->used[thread] = true;
+    memset(pixels, 0, j->places_at);
+    memset(sums, 0, (size_t)j->part * sizeof *sums);
+    for (int64_t item = begin; item < end; item++) {
+        const strip s = get_strip(p, item);
+        load_strip(p, &s, j->x, pixels, places);
+        for (int64_t lane = 0; lane < p->lanes; lane += p->block) {
+            if (p->dst_channels - lane < p->block) /* lanes without a channel must be finite */
+                memset(dy, 0, j->back_at - j->dy_at);
+            grad_block(j, &s, places, dy, (float *)(scratch + j->back_at), sums, lane);
+        }
+    }
+}
+
+/* dw of source channels [begin, end): the threads' sums in their order, transformed back. */
+static void finish_weights(void *context, int64_t begin, int64_t end, int thread) {
+    const grad_job *j = context;
+    const plan *p = j->p;
+    const int64_t vector = p->k->lanes_per_vector;
+    float places[PLACES * 16], nine[9 * 16];
+    (void)thread;
+    for (int64_t s = begin; s < end; s++)
+        for (int64_t lane = 0; lane < p->lanes; lane += vector) {
+            const int64_t first = lane / p->block * p->block;
+            const int64_t wide = at_most(p->block, p->lanes - first);
+            const float *in = j->sums + first * PLACES * p->src_channels + s * wide + lane - first;
+            memset(places, 0, sizeof places);
+            for (int64_t i = 0; i < j->threads; i++)
+                for (int64_t e = 0; j->used[i] && e < PLACES * vector; e++)
+                    places[e] += in[i * j->part + e / vector * p->src_channels * wide + e % vector];
+            p->k->winograd_weights_back(places, vector, nine);
+            for (int64_t i = 0; i < vector && lane + i < p->dst_channels; i++)
+                for (int64_t t = 0; t < 9; t++)
+                    j->dw[((lane + i) * p->src_channels + s) * 9 + t] = nine[t * vector + i];
+        }
+}
+
+static void finish_bias(const grad_job *j, float *dbias) {
+    for (int64_t o = 0; o < j->p->dst_channels; o++) {
+        dbias[o] = 0.0f;
+        for (int64_t i = 0; i < j->threads; i++)
+            if (j->used[i])
+                dbias[o] += j->sums[i * j->part + j->bias_at + o];
+    }
+}
+
+sm_status sm_conv2d_winograd_backward_weight(const sm_conv2d *g, const float *x, const float *dy,
+                                          float *dw, float *dbias, sm_error *err) {
+    plan p = plan_forward(g);
+    sm_status status = make_plan(&p, err);
+    if (status != SM_OK)
+        return status;
+    grad_job j = {.p = &p, .x = x, .dy = dy, .dw = dw, .bias = dbias != NULL,
+                  .threads = at_most(sm_threads(), p.items)};
+    j.bias_at = PLACES * p.src_channels * p.lanes;
+    j.part = (int64_t)(floats(j.bias_at + p.lanes) / sizeof(float));
+    j.places_at = floats(p.src_size);
+    j.dy_at = j.places_at + floats(PLACES * p.src_step);
+    j.back_at = j.dy_at + floats(p.images * 4 * p.rows * p.dst_w * p.block);
+    j.scratch_size = j.back_at + floats(PLACES * p.dst_step);
+    const size_t sums = (size_t)(j.threads * j.part) * sizeof(float);
+    char *memory = sm_alloc(sums + (size_t)j.threads * (j.scratch_size + sizeof *j.used));
+    if (memory) {
+        j.sums = (float *)memory;
+        j.scratch = memory + sums;
+        j.used = (bool *)(j.scratch + (size_t)j.threads * j.scratch_size);
+        memset(j.used, 0, (size_t)j.threads * sizeof *j.used);
+        sm_parallel_for(p.items, 1, grad_range, &j);
+        sm_parallel_for(p.src_channels, 1, finish_weights, &j);
+        if (dbias)
+            finish_bias(&j, dbias);
+    } else {
+        status = sm_fail(err, SM_ENOMEM, 0, "conv2d: no memory for its work space");
+    }
+    sm_free(memory);
+    sm_free(p.memory);
+    return status;
+}
