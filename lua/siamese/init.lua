@@ -1,6 +1,17 @@
 --- Siamese (twin) networks and one-shot recognition.
 -- @module siamese
-local core = require "siamese.core"
-local siamese = setmetatable({ core = core }, { __index = core })
-package.loaded["siamese"] = siamese
+local ok, core = pcall(require, "siamese.core")
+if not ok then
+   error("siamese: the C core could not be loaded (it is built by `make` for Lua 5.4):\n"
+      .. tostring(core), 0)
+end
+
+local siamese = { core = core, _VERSION = "siamese scm" }
+for name, value in pairs(core) do
+   siamese[name] = value
+end
+for _, name in ipairs{ "nn" } do
+   siamese[name] = require("siamese." .. name)
+end
+
 return siamese

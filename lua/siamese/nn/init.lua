@@ -1,0 +1,14 @@
+--- Layers, containers, initialisation and the functions behind them (`nn.functional`).
+-- @module siamese.nn
+local core = require "siamese.core"
+local Module = require "siamese.nn.module"
+
+local M = { Module = Module, Parameter = Module.Parameter, is_module = Module.is_module,
+   functional = core.F, init = require "siamese.nn.initialise" }
+for _, part in ipairs{ "siamese.nn.layers", "siamese.nn.container" } do
+   for name, class in pairs(require(part)) do
+      M[name] = class
+   end
+end
+
+return M

@@ -1,0 +1,269 @@
+--- Layers. Constructors take one table of options, in PyTorch's terms.
+-- @module siamese.nn.layers
+local core = require "siamese.core"
+local Module = require "siamese.nn.module"
+local init = require "siamese.nn.initialise"
+local options = require "siamese.options"
+
+local F = core.F
+local M = {}
+local required, optional = options.required, options.optional
+
+--- {height, width} of an option that is an integer or a pair.
+local function pair(name, key, value)
+   if math.type(value) == "integer" then
+      return { value, value }
+   elseif type(value) == "table" and math.type(value[1]) == "integer"
+      and math.type(value[2]) == "integer" and #value == 2 then
+      return value
+   end
+   error(("%s: %s must be an integer or {height, width}, got %s"):format(name, key,
+      tostring(value)), 4)
+end
+
+local function pair_text(value)
+   return type(value) == "table" and ("(%d, %d)"):format(value[1], value[2]) or tostring(value)
+end
+
+local function parameter(...)
+   return core.zeros(..., { requires_grad = true })
+end
+
+--- Uniform within 1 / sqrt(fan_in), as PyTorch starts biases (and, by another way, weights).
+local function start(weight, bias, fan_in)
+   init.kaiming_uniform_(weight, { a = math.sqrt(5) })
+   if bias then
+      local bound = fan_in > 0 and 1 / math.sqrt(fan_in) or 0
+      init.uniform_(bias, -bound, bound)
+   end
+end
+
+--- 2-D convolution: input [N,C,H,W], output [N,O,OH,OW].
+-- @function Conv2d
+-- @tparam table opts `in_channels`, `out_channels`, `kernel_size` (required); `stride` (1), `padding`
+--   (0, a number, a pair, "same" or "valid"), `dilation` (1), `groups` (1), `bias` (true)
+-- @usage nn.Conv2d{ in_channels = 1, out_channels = 64, kernel_size = 3, padding = 1 }
+M.Conv2d = Module:extend("Conv2d")
+
+function M.Conv2d:init(opts)
+   local name = "nn.Conv2d"
+   local o = options.check(name, opts, { in_channels = required, out_channels = required,
+      kernel_size = required, stride = 1, padding = 0, dilation = 1, groups = 1, bias = true }, 4)
+   options.check_count(name, o, "in_channels", 1, 4)
+   options.check_count(name, o, "out_channels", 1, 4)
+   options.check_count(name, o, "groups", 1, 4)
+   if o.in_channels % o.groups ~= 0 or o.out_channels % o.groups ~= 0 then
+      error(("%s: groups (%d) must divide in_channels (%d) and out_channels (%d)"):format(name,
+         o.groups, o.in_channels, o.out_channels), 4)
+   end
+   local kernel = pair(name, "kernel_size", o.kernel_size)
+   local padding = o.padding
+   if type(padding) ~= "string" then
+      padding = pair(name, "padding", padding)
+   end
+   self.options = o
+   self.call_options = { stride = pair(name, "stride", o.stride), padding = padding,
+      dilation = pair(name, "dilation", o.dilation), groups = o.groups }
+   self.weight = parameter{ o.out_channels, o.in_channels // o.groups, kernel[1], kernel[2] }
+   if o.bias then
+      self.bias = parameter{ o.out_channels }
+   end
+   start(self.weight, self.bias, o.in_channels // o.groups * kernel[1] * kernel[2])
+end
+
+function M.Conv2d:forward(x)
+   return F.conv2d(x, self.weight, self.bias, self.call_options)
+end
+
+function M.Conv2d:extra_repr()
+   local o = self.options
+   local text = ("%d, %d, kernel_size=%s, stride=%s"):format(o.in_channels, o.out_channels,
+      pair_text(o.kernel_size), pair_text(o.stride))
+   for _, key in ipairs{ "padding", "dilation", "groups" } do
+      if o[key] ~= (key == "padding" and 0 or 1) then
+         text = ("%s, %s=%s"):format(text, key, pair_text(o[key]))
+      end
+   end
+   return o.bias and text or text .. ", bias=false"
+end
+
+--- y = x W^T + b: input [..., in_features], output [..., out_features].
+-- @function Linear
+-- @tparam table opts `in_features`, `out_features` (required), `bias` (true)
+M.Linear = Module:extend("Linear")
+
+function M.Linear:init(opts)
+   local o = options.check("nn.Linear", opts, { in_features = required, out_features = required,
+      bias = true }, 4)
+   options.check_count("nn.Linear", o, "in_features", 1, 4)
+   options.check_count("nn.Linear", o, "out_features", 1, 4)
+   self.options = o
+   self.weight = parameter{ o.out_features, o.in_features }
+   if o.bias then
+      self.bias = parameter{ o.out_features }
+   end
+   start(self.weight, self.bias, o.in_features)
+end
+
+function M.Linear:forward(x)
+   return F.linear(x, self.weight, self.bias)
+end
+
+function M.Linear:extra_repr()
+   local o = self.options
+   return ("in_features=%d, out_features=%d, bias=%s"):format(o.in_features, o.out_features, o.bias)
+end
+
+local BATCH_NORM = { num_features = required, eps = 1e-5, momentum = 0.1, affine = true,
+   track_running_stats = true }
+
+local function init_batch_norm(self, opts)
+   local name = "nn." .. self:name()
+   local o = options.check(name, opts, BATCH_NORM, 5)
+   options.check_count(name, o, "num_features", 1, 5)
+   self.options = o
+   if o.affine then
+      self.weight = core.ones({ o.num_features }, { requires_grad = true })
+      self.bias = parameter{ o.num_features }
+   end
+   if o.track_running_stats then
+      self:register_buffer("running_mean", core.zeros(o.num_features))
+      self:register_buffer("running_var", core.ones(o.num_features))
+      self:register_buffer("num_batches_tracked", core.tensor(0, { dtype = "int64" }))
+   end
+   self.train_options = { training = true, momentum = o.momentum, eps = o.eps }
+   self.eval_options = { training = not o.track_running_stats, eps = o.eps }
+end
+
+local function forward_batch_norm(self, x)
+   local mode = self.eval_options
+   if self.training then
+      mode = self.train_options
+      if self.num_batches_tracked then
+         self.num_batches_tracked:add_(1)
+      end
+   end
+   return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, mode)
+end
+
+local function repr_batch_norm(self)
+   local o = self.options
+   return ("%d, eps=%g, momentum=%g, affine=%s, track_running_stats=%s"):format(o.num_features,
+      o.eps, o.momentum, o.affine, o.track_running_stats)
+end
+
+local function batch_norm(name, dims)
+   local class = Module:extend(name)
+   class.init = init_batch_norm
+   class.extra_repr = repr_batch_norm
+   function class:forward(x)
+      if not dims[x.ndim] then
+         error(("nn.%s: input has %d dimensions: [%s]"):format(name, x.ndim,
+            table.concat(x.shape, ",")), 3)
+      end
+      return forward_batch_norm(self, x)
+   end
+   return class
+end
+
+--- Batch normalisation (Ioffe and Szegedy 2015) of [N,C,H,W], with PyTorch's running statistics.
+-- @function BatchNorm2d
+-- @tparam table opts `num_features` (required), `eps` (1e-5), `momentum` (0.1), `affine` (true),
+--   `track_running_stats` (true)
+M.BatchNorm2d = batch_norm("BatchNorm2d", { [4] = true })
+--- Batch normalisation of [N,C] or [N,C,L]. Options as BatchNorm2d's.
+-- @function BatchNorm1d
+M.BatchNorm1d = batch_norm("BatchNorm1d", { [2] = true, [3] = true })
+
+--- Layer normalisation (Ba, Kiros, Hinton 2016) over the last dimensions.
+-- @function LayerNorm
+-- @tparam table opts `normalized_shape` (required; an integer or a table), `eps` (1e-5),
+--   `elementwise_affine` (true)
+M.LayerNorm = Module:extend("LayerNorm")
+
+function M.LayerNorm:init(opts)
+   local o = options.check("nn.LayerNorm", opts, { normalized_shape = required, eps = 1e-5,
+      elementwise_affine = true }, 4)
+   if type(o.normalized_shape) ~= "table" then
+      options.check_count("nn.LayerNorm", o, "normalized_shape", 1, 4)
+   end
+   self.shape = type(o.normalized_shape) == "table" and o.normalized_shape or { o.normalized_shape }
+   self.eps = o.eps
+   if o.elementwise_affine then
+      self.weight = core.ones(self.shape, { requires_grad = true })
+      self.bias = parameter(self.shape)
+   end
+end
+
+function M.LayerNorm:forward(x)
+   return F.layer_norm(x, self.shape, self.weight, self.bias, self.eps)
+end
+
+function M.LayerNorm:extra_repr()
+   return ("(%s), eps=%g, elementwise_affine=%s"):format(table.concat(self.shape, ", "), self.eps,
+      self.weight ~= nil)
+end
+
+--- Layers without parameters: a function of the input and the options.
+local function simple(name, spec, forward, repr)
+   local class = Module:extend(name)
+   function class:init(opts)
+      self.options = options.check("nn." .. name, opts, spec, 4)
+   end
+   class.forward = forward
+   if repr then
+      class.extra_repr = repr
+   end
+   M[name] = class
+end
+
+local function repr_of(...)
+   local keys = { ... }
+   return function(self)
+      local parts = {}
+      for _, key in ipairs(keys) do
+         if self.options[key] ~= nil then
+            parts[#parts + 1] = ("%s=%s"):format(key, pair_text(self.options[key]))
+         end
+      end
+      return table.concat(parts, ", ")
+   end
+end
+
+simple("Identity", {}, function(_, x) return x end)
+simple("ReLU", {}, function(_, x) return x:relu() end)
+simple("Sigmoid", {}, function(_, x) return x:sigmoid() end)
+simple("Tanh", {}, function(_, x) return x:tanh() end)
+simple("LeakyReLU", { negative_slope = 0.01 }, function(self, x)
+   return x:leaky_relu(self.options.negative_slope)
+end, repr_of("negative_slope"))
+simple("GELU", { approximate = "none" }, function(self, x)
+   return x:gelu(self.options)
+end, repr_of("approximate"))
+simple("Softmax", { dim = required }, function(self, x)
+   return x:softmax(self.options.dim)
+end, repr_of("dim"))
+--- Dropout{ p = 0.5 }: nothing in evaluation.
+simple("Dropout", { p = 0.5 }, function(self, x)
+   return F.dropout(x, self.options.p, self.training)
+end, repr_of("p"))
+local POOL = { kernel_size = required, stride = optional, padding = 0, ceil_mode = false }
+simple("MaxPool2d", options.extend(POOL, { dilation = 1 }), function(self, x)
+   return F.max_pool2d(x, self.options)
+end, repr_of("kernel_size", "stride", "padding", "dilation", "ceil_mode"))
+simple("AvgPool2d", options.extend(POOL, { count_include_pad = true }), function(self, x)
+   return F.avg_pool2d(x, self.options)
+end, repr_of("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"))
+simple("AdaptiveAvgPool2d", { output_size = required }, function(self, x)
+   return F.adaptive_avg_pool2d(x, self.options.output_size)
+end, repr_of("output_size"))
+--- Flatten{ start_dim = 2, end_dim = -1 }
+simple("Flatten", { start_dim = 2, end_dim = -1 }, function(self, x)
+   return x:flatten(self.options.start_dim, self.options.end_dim)
+end, repr_of("start_dim", "end_dim"))
+--- L2Normalize{ dim = 2, eps = 1e-12 }: unit Euclidean length.
+simple("L2Normalize", { dim = 2, eps = 1e-12 }, function(self, x)
+   return F.normalize(x, self.options.dim, self.options.eps)
+end, repr_of("dim"))
+
+return M
