@@ -76,23 +76,26 @@ static bool depthwise(const sm_conv2d *g, sm_conv2d_pass pass) {
 enum {
     WINOGRAD_CHANNELS = 16,      /* below it the transforms cost more than the products saved */
     WINOGRAD_TILES = 24,         /* to a thread: fewer do not pay for the larger weights */
-    WINOGRAD_GRADIENT = 1 << 16  /* c * o: beyond it a thread's sums of dw outgrow the caches */
+    WINOGRAD_GRADIENT = 9 << 16  /* weights: more, and a thread's sums of dw outgrow the caches */
 };
 
 static bool winograd(const sm_conv2d *g, sm_conv2d_pass pass) {
     bool data = pass == SM_CONV2D_BACKWARD_DATA;
-    int64_t h = data ? g->h : g->oh, w = data ? g->w : g->ow;
-    return g->kh == 3 && g->kw == 3 && g->stride_h == 1 && g->stride_w == 1 && g->dilation_h == 1
-           && g->dilation_w == 1 && g->groups == 1 && g->pad_h <= 2 && g->pad_w <= 2
-           && g->c >= WINOGRAD_CHANNELS && g->o >= WINOGRAD_CHANNELS && blocked(g, pass)
-           && g->n * ((h + 3) / 4) * ((w + 3) / 4) >= WINOGRAD_TILES * sm_threads()
-           && (pass != SM_CONV2D_BACKWARD_WEIGHT || g->c * g->o <= WINOGRAD_GRADIENT);
+    double pixels = data ? (double)g->h * (double)g->w : (double)g->oh * (double)g->ow;
+    double taps = (double)g->kh * (double)g->kw, products = sm_conv2d_winograd_products(g->kh);
+    return g->kh == g->kw && g->kh >= 3 && g->stride_h == 1 && g->stride_w == 1
+           && g->dilation_h == 1 && g->dilation_w == 1 && g->groups == 1 && g->pad_h < g->kh
+           && g->pad_w < g->kh && g->c >= WINOGRAD_CHANNELS && g->o >= WINOGRAD_CHANNELS
+           && blocked(g, pass)
+           && (double)g->n * pixels * products > 36.0 * WINOGRAD_TILES * sm_threads()
+           && (pass != SM_CONV2D_BACKWARD_WEIGHT
+               || (double)g->c * (double)g->o * taps <= WINOGRAD_GRADIENT);
 }
 
 static const candidate candidates[] = {
     {"depthwise", depthwise, sm_conv2d_depthwise_forward, sm_conv2d_depthwise_backward_data,
      sm_conv2d_depthwise_backward_weight},
-    {"Winograd 4x4", winograd, sm_conv2d_winograd_forward, sm_conv2d_winograd_backward_data,
+    {"Winograd", winograd, sm_conv2d_winograd_forward, sm_conv2d_winograd_backward_data,
      sm_conv2d_winograd_backward_weight},
     {"implicit GEMM", blocked, sm_conv2d_blocked_forward, sm_conv2d_blocked_backward_data,
      sm_conv2d_blocked_backward_weight},

@@ -51,6 +51,16 @@ typedef struct conv2d_grad_args {
     float *dbias;      /* [lanes] += sum of dy, or NULL */
 } conv2d_grad_args;
 
+/* The n x n pixels that a tile of Winograd's gives; of them the first rows x columns are there. */
+typedef struct conv2d_square {
+    float *out;      /* forward */
+    const float *in; /* back */
+    int64_t row, pixel, lanes;
+    int rows, columns;
+    const float *bias; /* forward: [lanes] */
+    bool relu;
+} conv2d_square;
+
 typedef struct conv2d_kernels {
     const char *name;
     int lanes_per_vector, vectors; /* a block of output channels has up to their product */
@@ -73,18 +83,15 @@ typedef struct conv2d_kernels {
                            const float *dy, float *sums);
     /* Winograd's transforms, conv2d_winograd_impl.h. An array of the 36 products has `step` floats
      * from one to the next. Lanes and channels are rounded up to whole vectors. */
-    /* [9][lanes_per_vector] to 36 vectors, and the gradient back. */
-    void (*winograd_weights)(const float *w, float *out, int64_t step);
-    void (*winograd_weights_back)(const float *u, int64_t step, float *dw);
+    /* [n * n][lanes_per_vector] to 36 vectors, and the gradient back; n is 3 .. 5. */
+    void (*winograd_weights)(int n, const float *w, float *out, int64_t step);
+    void (*winograd_weights_back)(int n, const float *u, int64_t step, float *dw);
     /* 6 x 6 pixels to 36; `row` and `pixel` are the floats between them. */
     void (*winograd_input)(const float *src, int64_t row, int64_t pixel, int64_t channels,
                            float *out, int64_t step);
-    /* 36 to the first rows x columns of 4 x 4 pixels, and the gradient back. */
-    void (*winograd_output)(const float *m, int64_t step, int64_t lanes, const float *bias,
-                            bool relu, int rows, int columns, float *out, int64_t row,
-                            int64_t pixel);
-    void (*winograd_output_back)(const float *dy, int64_t row, int64_t pixel, int rows, int columns,
-                                 int64_t lanes, float *out, int64_t step);
+    /* 36 to n x n pixels, and the gradient back; n is 2 .. 4. */
+    void (*winograd_output)(int n, const float *m, int64_t step, const conv2d_square *a);
+    void (*winograd_output_back)(int n, const conv2d_square *a, float *out, int64_t step);
 } conv2d_kernels;
 
 extern const conv2d_kernels sm_conv2d_kernels_ref;
@@ -110,7 +117,10 @@ sm_status sm_conv2d_depthwise_backward_data(const sm_conv2d *g, const float *dy,
 sm_status sm_conv2d_depthwise_backward_weight(const sm_conv2d *g, const float *x, const float *dy,
                                            float *dw, float *dbias, sm_error *err);
 
-/* conv2d_winograd.c: 3x3 kernels, stride, dilation and groups 1, pads of at most 2. */
+/* conv2d_winograd.c: square kernels of 3 and more, stride, dilation and groups 1, pads less than the
+ * kernel. */
+/* The products that it does for an output and a source channel, where plain sums do k * k. */
+double sm_conv2d_winograd_products(int64_t k);
 sm_status sm_conv2d_winograd_forward(const sm_conv2d *g, const float *x, const float *w,
                                   const float *bias, float *y, bool relu, sm_error *err);
 sm_status sm_conv2d_winograd_backward_data(const sm_conv2d *g, const float *dy, const float *w,

@@ -11,12 +11,12 @@
 
 #include "base/pool.h"
 
-typedef struct job {
+typedef struct task {
     const sm_conv2d *g;
     const float *in, *w, *bias; /* `w` holds dy in the weight pass */
     float *out, *dbias;
     bool relu;
-} job;
+} task;
 
 /* The outputs j in [0, out) for which j * stride + shift lies in [0, in): returns the first, and the
  * one past the last through `end`. */
@@ -45,7 +45,7 @@ static void plane_forward(const sm_conv2d *g, const float *x, const float *w, fl
 }
 
 static void forward_planes(void *context, int64_t begin, int64_t end, int thread) {
-    const job *job = context;
+    const task *job = context;
     const sm_conv2d *g = job->g;
     int64_t cg = g->c / g->groups, og = g->o / g->groups, plane = g->oh * g->ow;
     (void)thread;
@@ -65,7 +65,7 @@ static void forward_planes(void *context, int64_t begin, int64_t end, int thread
 
 void sm_conv2d_forward_ref(const sm_conv2d *g, const float *x, const float *w, const float *bias,
                            float *y, bool relu) {
-    job j = {g, x, w, bias, y, NULL, relu};
+    task j = {g, x, w, bias, y, NULL, relu};
     sm_parallel_for(g->n * g->o, 1, forward_planes, &j);
 }
 
@@ -87,7 +87,7 @@ static void plane_data(const sm_conv2d *g, const float *dy, const float *w, floa
 }
 
 static void data_planes(void *context, int64_t begin, int64_t end, int thread) {
-    const job *job = context;
+    const task *job = context;
     const sm_conv2d *g = job->g;
     int64_t cg = g->c / g->groups, og = g->o / g->groups;
     (void)thread;
@@ -102,7 +102,7 @@ static void data_planes(void *context, int64_t begin, int64_t end, int thread) {
 }
 
 void sm_conv2d_backward_data_ref(const sm_conv2d *g, const float *dy, const float *w, float *dx) {
-    job j = {g, dy, w, NULL, dx, NULL, false};
+    task j = {g, dy, w, NULL, dx, NULL, false};
     sm_parallel_for(g->n * g->c, 1, data_planes, &j);
 }
 
@@ -122,7 +122,7 @@ static float tap_product(const sm_conv2d *g, const float *x, const float *dy, in
 
 /* dw[o,c,:,:] for item = o * cg + c. */
 static void weight_planes(void *context, int64_t begin, int64_t end, int thread) {
-    const job *job = context;
+    const task *job = context;
     const sm_conv2d *g = job->g;
     int64_t cg = g->c / g->groups, og = g->o / g->groups, taps = g->kh * g->kw;
     (void)thread;
@@ -140,7 +140,7 @@ static void weight_planes(void *context, int64_t begin, int64_t end, int thread)
 }
 
 static void bias_sums(void *context, int64_t begin, int64_t end, int thread) {
-    const job *job = context;
+    const task *job = context;
     const sm_conv2d *g = job->g;
     (void)thread;
     for (int64_t o = begin; o < end; o++) {
@@ -156,7 +156,7 @@ static void bias_sums(void *context, int64_t begin, int64_t end, int thread) {
 
 void sm_conv2d_backward_weight_ref(const sm_conv2d *g, const float *x, const float *dy, float *dw,
                                    float *dbias) {
-    job j = {g, x, dy, NULL, dw, dbias, false};
+    task j = {g, x, dy, NULL, dw, dbias, false};
     sm_parallel_for(g->o * (g->c / g->groups), 1, weight_planes, &j);
     if (dbias)
         sm_parallel_for(g->o, 1, bias_sums, &j);

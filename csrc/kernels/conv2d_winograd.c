@@ -1,12 +1,13 @@
-/* conv2d_winograd.c: 3x3 convolution by Winograd's minimal filtering, F(4x4, 3x3): 36 products for
- * 16 outputs instead of 144 (Lavin and Gray: "Fast algorithms for convolutional neural networks",
- * CVPR 2016).
+/* conv2d_winograd.c: convolution by Winograd's minimal filtering (Lavin and Gray: "Fast algorithms
+ * for convolutional neural networks", CVPR 2016). 36 products give 4x4 outputs of a 3x3 kernel (144
+ * products as plain sums), 3x3 of a 4x4 kernel (144) or 2x2 of a 5x5 kernel (100). Larger kernels are
+ * cut into pieces of such a size; a piece is to the sums but more source channels, shifted.
  *
- * A strip (rows of 4x4 tiles of one image, or several small images) is copied to [pixel][channel],
- * each 6x6 neighbourhood is transformed, and each of the 36 places is a matrix product
- * [tiles, channels] x [channels, outputs] through the loops of the implicit GEMM. Backward-data is
- * the same with the kernel turned round; the weight gradient is the adjoint of the forward pass, so
- * it uses the same transform of x, sums 36 products over all tiles, and transforms back once.
+ * A strip (rows of tiles of one image, or several small images) is copied to [pixel][channel], each
+ * 6x6 neighbourhood is transformed, and each of the 36 places is a matrix product
+ * [tiles, depth] x [depth, outputs] through the loops of the implicit GEMM. Backward-data is the same
+ * with the kernel turned round; the weight gradient is the adjoint of the forward pass, so it uses
+ * the same transform of x, sums 36 products over all tiles, and transforms back once.
  *
  * The transforms cost some accuracy: sums of n products of standard normals come out within some
  * 6e-6 * sqrt(n); the tests hold every path to 2e-5 * sqrt(n).
@@ -18,19 +19,23 @@
 #include "kernels/conv2d_axis.h"
 #include "kernels/conv2d_blocked.h"
 
-enum { PLACES = 36, STRIP_TILES = 48 };
+enum { PLACES = 36, STRIP_TILES = 48, MOST_PIECE = 25, MOST_VECTOR = 16 };
 
 typedef struct plan {
     const conv2d_kernels *k;
     int64_t n;
+    int64_t kernel;                  /* its side */
+    int64_t piece, pieces;           /* side of a piece; pieces of a side */
+    int64_t tile;                    /* side of a tile of outputs: piece + tile = 7 */
+    int64_t depth;                   /* pieces * pieces * src_channels */
     int64_t src_channels, dst_channels;
     int64_t src_h, src_w, dst_h, dst_w, pad_h, pad_w;
     int64_t tile_columns, tile_rows; /* of an image */
     int64_t rows;                    /* tile rows of a strip */
     int64_t strips, images, items;   /* of an image; images of a strip; in all */
     int64_t tiles;                   /* of a full strip */
-    int64_t width, src_size;         /* pixels of a source line; floats of an image's strip */
-    int64_t pixel;                   /* src_channels in whole vectors */
+    int64_t lines, width, src_size;  /* source lines of a strip; their pixels; floats in all */
+    int64_t pixel, place;            /* src_channels, depth in whole vectors */
     int64_t lanes, block;            /* dst_channels in whole vectors; lanes of a full block */
     int64_t src_step, dst_step;      /* floats from place to place: transformed source, sums */
     conv2d_pixel *pixels;            /* [tiles] */
@@ -39,10 +44,30 @@ typedef struct plan {
     void *memory;
 } plan;
 
+/* The size of pieces with the fewest products to an output. */
+static double choose_piece(int64_t kernel, int64_t *piece, int64_t *pieces) {
+    double least = 0.0;
+    for (int64_t side = 3; side <= 5; side++) {
+        const int64_t count = ceil_div(kernel, side), tile = 7 - side;
+        const double products = (double)(PLACES * count * count) / (double)(tile * tile);
+        if (least > 0.0 && products >= least)
+            continue;
+        least = products;
+        *piece = side;
+        *pieces = count;
+    }
+    return least;
+}
+
+double sm_conv2d_winograd_products(int64_t k) {
+    int64_t piece, pieces;
+    return choose_piece(k, &piece, &pieces);
+}
+
 static void cut_strips(plan *p) {
     const int64_t threads = sm_threads();
-    p->tile_rows = ceil_div(p->dst_h, 4);
-    p->tile_columns = ceil_div(p->dst_w, 4);
+    p->tile_rows = ceil_div(p->dst_h, p->tile);
+    p->tile_columns = ceil_div(p->dst_w, p->tile);
     p->rows = at_most(at_least(STRIP_TILES / p->tile_columns, 1), p->tile_rows);
     p->strips = ceil_div(p->tile_rows, p->rows);
     while (p->n < threads && p->strips < p->tile_rows && p->n * p->strips % threads != 0)
@@ -60,7 +85,7 @@ static void cut_strips(plan *p) {
 }
 
 static void fill_tables(plan *p, arena *a) {
-    const int64_t line = p->dst_w * 4 * p->rows, source = p->src_w * (4 * p->rows + 2);
+    const int64_t line = p->dst_w * p->tile * p->rows, source = p->src_w * p->lines;
     p->pixels = carve(a, p->tiles, sizeof *p->pixels);
     p->source = carve(a, source, sizeof *p->source);
     p->wide = carve(a, line, sizeof *p->wide);
@@ -69,7 +94,7 @@ static void fill_tables(plan *p, arena *a) {
     if (!a->base)
         return;
     for (int64_t t = 0; t < p->tiles; t++)
-        p->pixels[t] = (conv2d_pixel){(int32_t)(t * p->pixel), (int32_t)(t * p->block)};
+        p->pixels[t] = (conv2d_pixel){(int32_t)(t * p->place), (int32_t)(t * p->block)};
     for (int64_t q = 0; q < source; q++)
         p->source[q] = (int32_t)((q / p->src_w * p->width + q % p->src_w) * p->pixel);
     for (int64_t q = 0; q < line; q++) {
@@ -83,14 +108,19 @@ static void fill_tables(plan *p, arena *a) {
 static sm_status make_plan(plan *p, sm_error *err) {
     p->k = sm_conv2d_kernels_in_use();
     const int64_t vector = p->k->lanes_per_vector;
+    choose_piece(p->kernel, &p->piece, &p->pieces);
+    p->tile = 7 - p->piece;
     cut_strips(p);
+    p->depth = p->pieces * p->pieces * p->src_channels;
     p->pixel = ceil_div(p->src_channels, vector) * vector;
+    p->place = ceil_div(p->depth - p->src_channels + p->pixel, vector) * vector;
     p->lanes = ceil_div(p->dst_channels, vector) * vector;
     p->block = at_most(vector * p->k->vectors, p->lanes);
-    p->width = 4 * p->tile_columns + 2;
-    p->src_size = (4 * p->rows + 2) * p->width * p->pixel;
+    p->lines = p->tile * p->rows + p->pieces * p->piece - 1;
+    p->width = p->tile * p->tile_columns + p->pieces * p->piece - 1;
+    p->src_size = p->lines * p->width * p->pixel;
     /* One line more than a multiple of the page would be: places must not share cache sets. */
-    p->src_step = p->tiles * p->pixel + 16;
+    p->src_step = p->tiles * p->place + 16;
     p->dst_step = p->tiles * p->block + 16;
     arena tables = {NULL, 0};
     fill_tables(p, &tables);
@@ -102,7 +132,7 @@ static sm_status make_plan(plan *p, sm_error *err) {
 }
 
 static plan plan_forward(const sm_conv2d *g) {
-    return (plan){.n = g->n, .src_channels = g->c, .dst_channels = g->o, .src_h = g->h,
+    return (plan){.n = g->n, .kernel = g->kh, .src_channels = g->c, .dst_channels = g->o, .src_h = g->h,
                   .src_w = g->w, .dst_h = g->oh, .dst_w = g->ow, .pad_h = g->pad_h,
                   .pad_w = g->pad_w};
 }
@@ -114,18 +144,28 @@ typedef struct strip {
 } strip;
 
 static strip get_strip(const plan *p, int64_t item) {
-    strip s = {.image = item / p->strips * p->images, .row = item % p->strips * p->rows * 4};
+    strip s = {.image = item / p->strips * p->images, .row = item % p->strips * p->rows * p->tile};
     s.images = at_most(p->images, p->n - s.image);
-    s.rows = at_most(4 * p->rows, p->dst_h - s.row);
-    s.tile_rows = ceil_div(s.rows, 4);
+    s.rows = at_most(p->tile * p->rows, p->dst_h - s.row);
+    s.tile_rows = ceil_div(s.rows, p->tile);
     s.tiles = s.images * s.tile_rows * p->tile_columns;
     return s;
+}
+
+/* All pieces of one tile, one after the other: what a vector writes beyond the channels of a piece,
+ * the next overwrites. */
+static void load_tile(const plan *p, const float *pixels, float *out) {
+    const int64_t line = p->width * p->pixel;
+    for (int64_t i = 0; i < p->pieces; i++)
+        for (int64_t j = 0; j < p->pieces; j++, out += p->src_channels)
+            p->k->winograd_input(pixels + i * p->piece * line + j * p->piece * p->pixel, line,
+                                 p->pixel, p->src_channels, out, p->src_step);
 }
 
 /* Copies the source of a strip and transforms it. The side borders of `pixels` are zero already. */
 static void load_strip(const plan *p, const strip *s, const float *src, float *pixels, float *out) {
     const int64_t plane = p->src_h * p->src_w, line = p->width * p->pixel;
-    const int64_t base = s->row - p->pad_h, lines = 4 * s->tile_rows + 2;
+    const int64_t base = s->row - p->pad_h, lines = p->tile * s->tile_rows + p->pieces * p->piece - 1;
     const int64_t first = at_most(at_least(-base, 0), lines);
     const int64_t past = at_least(at_most(p->src_h - base, lines), first);
     for (int64_t n = 0; n < s->images; n++) {
@@ -136,10 +176,11 @@ static void load_strip(const plan *p, const strip *s, const float *src, float *p
                                 + (base + first) * p->src_w,
                             plane, p->src_channels, (past - first) * p->src_w, p->source,
                             pixels + first * line + p->pad_w * p->pixel);
-        for (int64_t t = 0; t < s->tile_rows * p->tile_columns; t++, out += p->pixel)
-            p->k->winograd_input(pixels + t / p->tile_columns * 4 * line
-                                     + t % p->tile_columns * 4 * p->pixel,
-                                 line, p->pixel, p->src_channels, out, p->src_step);
+        for (int64_t t = 0; t < s->tile_rows * p->tile_columns; t++, out += p->place)
+            load_tile(p,
+                      pixels + t / p->tile_columns * p->tile * line
+                          + t % p->tile_columns * p->tile * p->pixel,
+                      out);
     }
 }
 
@@ -150,40 +191,54 @@ typedef struct gather_job {
     const float *src, *w, *bias; /* bias [lanes], padded */
     float *dst;
     bool relu, turned;           /* turned: backward-data, w rotated by half a turn */
-    float *weights;              /* [block][36][src_channels][lanes of the block] */
+    float *weights;              /* [block][36][depth][lanes of the block] */
     char *scratch;
     size_t scratch_size, places_at, products_at, sums_at;
 } gather_job;
 
-/* The nine weights from source s to `count` lanes, as nine vectors. */
-static void collect(const gather_job *j, int64_t s, int64_t lane, int64_t count, float *nine) {
+/* The weights of a piece from source s to `count` lanes, as piece * piece vectors. */
+static void collect(const gather_job *j, int64_t s, int64_t lane, int64_t count, float *out) {
     const plan *p = j->p;
-    const int vector = p->k->lanes_per_vector;
-    const int64_t source = j->turned ? p->dst_channels * 9 : 9;
-    const int64_t step = j->turned ? 9 : p->src_channels * 9;
-    for (int64_t i = 0; i < count; i++)
-        for (int t = 0; t < 9; t++)
-            nine[t * vector + i] = j->w[(lane + i) * step + s * source + (j->turned ? 8 - t : t)];
+    const int64_t k = p->kernel, c = s % p->src_channels, part = s / p->src_channels;
+    const int64_t row = part / p->pieces * p->piece, column = part % p->pieces * p->piece;
+    const int64_t source = j->turned ? p->dst_channels * k * k : k * k;
+    const int64_t step = j->turned ? k * k : p->src_channels * k * k;
+    const int64_t vector = p->k->lanes_per_vector;
+    for (int64_t y = row; y < at_most(row + p->piece, k); y++)
+        for (int64_t x = column; x < at_most(column + p->piece, k); x++) {
+            const float *w = j->w + c * source + (j->turned ? k * k - 1 - y * k - x : y * k + x);
+            float *lanes = out + ((y - row) * p->piece + x - column) * vector;
+            for (int64_t i = 0; i < count; i++)
+                lanes[i] = w[(lane + i) * step];
+        }
 }
 
 static void transform_weights(void *context, int64_t begin, int64_t end, int thread) {
     const gather_job *j = context;
     const plan *p = j->p;
     const int64_t vector = p->k->lanes_per_vector;
-    float nine[9 * 16] = {0};
+    float square[MOST_PIECE * MOST_VECTOR];
     (void)thread;
     for (int64_t s = begin; s < end; s++)
         for (int64_t lane = 0; lane < p->lanes; lane += vector) {
             const int64_t first = lane / p->block * p->block;
             const int64_t wide = at_most(p->block, p->lanes - first);
-            if (p->dst_channels - lane < vector)
-                memset(nine, 0, sizeof nine);
-            collect(j, s, lane, at_most(vector, p->dst_channels - lane), nine);
-            p->k->winograd_weights(nine,
-                                   j->weights + first * PLACES * p->src_channels + s * wide + lane
-                                       - first,
-                                   p->src_channels * wide);
+            memset(square, 0, sizeof square);
+            collect(j, s, lane, at_most(vector, p->dst_channels - lane), square);
+            p->k->winograd_weights((int)p->piece, square,
+                                   j->weights + first * PLACES * p->depth + s * wide + lane - first,
+                                   p->depth * wide);
         }
+}
+
+/* Tile t of a strip: where it begins in [image][row][column], and how much of it there is. */
+static int64_t get_square(const plan *p, const strip *s, int64_t t, conv2d_square *a) {
+    const int64_t row = t / p->tile_columns % s->tile_rows * p->tile;
+    const int64_t column = t % p->tile_columns * p->tile;
+    const int64_t n = t / p->tile_columns / s->tile_rows;
+    a->rows = (int)at_most(p->tile, s->rows - row);
+    a->columns = (int)at_most(p->tile, p->dst_w - column);
+    return (n * s->rows + row) * p->dst_w + column;
 }
 
 static void gather_block(const gather_job *j, const strip *s, const float *places, float *products,
@@ -192,20 +247,18 @@ static void gather_block(const gather_job *j, const strip *s, const float *place
     const int64_t wide = at_most(p->block, p->lanes - lane), plane = p->dst_h * p->dst_w;
     const int32_t none = 0;
     conv2d_tile_args args = {.pixels = p->pixels, .count = s->tiles, .tap = &none, .taps = 1,
-                             .run = p->src_channels, .bias = p->zeros};
+                             .run = p->depth, .bias = p->zeros};
     for (int64_t i = 0; i < PLACES; i++) {
         args.src = places + i * p->src_step;
         args.sums = products + i * p->dst_step;
-        args.w = j->weights + (lane * PLACES + i * wide) * p->src_channels;
+        args.w = j->weights + (lane * PLACES + i * wide) * p->depth;
         p->k->tile[wide / p->k->lanes_per_vector - 1](&args);
     }
+    conv2d_square square = {.row = p->dst_w * p->block, .pixel = p->block, .lanes = wide,
+                            .bias = j->bias + lane, .relu = j->relu};
     for (int64_t t = 0; t < s->tiles; t++) {
-        const int64_t row = t / p->tile_columns % s->tile_rows * 4, column = t % p->tile_columns * 4;
-        const int64_t n = t / p->tile_columns / s->tile_rows;
-        p->k->winograd_output(products + t * p->block, p->dst_step, wide, j->bias + lane, j->relu,
-                              (int)at_most(4, s->rows - row), (int)at_most(4, p->dst_w - column),
-                              sums + (n * s->rows * p->dst_w + row * p->dst_w + column) * p->block,
-                              p->dst_w * p->block, p->block);
+        square.out = sums + get_square(p, s, t, &square) * p->block;
+        p->k->winograd_output((int)p->tile, products + t * p->block, p->dst_step, &square);
     }
     for (int64_t n = 0; n < s->images; n++)
         p->k->from_pixels(sums + n * s->rows * p->dst_w * p->block, p->block,
@@ -234,12 +287,12 @@ static sm_status gather(plan *p, gather_job *j, const float *bias, sm_error *err
     sm_status status = make_plan(p, err);
     if (status != SM_OK)
         return status;
-    const size_t weights = floats(PLACES * p->src_channels * p->lanes), padded = floats(p->lanes);
+    const size_t weights = floats(PLACES * p->depth * p->lanes), padded = floats(p->lanes);
     j->p = p;
     j->places_at = floats(p->src_size);
     j->products_at = j->places_at + floats(PLACES * p->src_step);
     j->sums_at = j->products_at + floats(PLACES * p->dst_step);
-    j->scratch_size = j->sums_at + floats(p->images * 4 * p->rows * p->dst_w * p->block);
+    j->scratch_size = j->sums_at + floats(p->images * p->tile * p->rows * p->dst_w * p->block);
     const int64_t threads = at_most(sm_threads(), p->items);
     char *memory = sm_alloc(weights + padded + (size_t)threads * j->scratch_size);
     if (memory) {
@@ -250,7 +303,7 @@ static sm_status gather(plan *p, gather_job *j, const float *bias, sm_error *err
         j->bias = biases;
         j->weights = (float *)memory;
         j->scratch = memory + weights + padded;
-        sm_parallel_for(p->src_channels, 1, transform_weights, j);
+        sm_parallel_for(p->depth, 1, transform_weights, j);
         sm_parallel_for(p->items, 1, gather_range, j);
     } else {
         status = sm_fail(err, SM_ENOMEM, 0, "conv2d: no memory for its work space");
@@ -269,8 +322,9 @@ sm_status sm_conv2d_winograd_forward(const sm_conv2d *g, const float *x, const f
 
 sm_status sm_conv2d_winograd_backward_data(const sm_conv2d *g, const float *dy, const float *w,
                                         float *dx, sm_error *err) {
-    plan p = {.n = g->n, .src_channels = g->o, .dst_channels = g->c, .src_h = g->oh, .src_w = g->ow,
-              .dst_h = g->h, .dst_w = g->w, .pad_h = 2 - g->pad_h, .pad_w = 2 - g->pad_w};
+    plan p = {.n = g->n, .kernel = g->kh, .src_channels = g->o, .dst_channels = g->c,
+              .src_h = g->oh, .src_w = g->ow, .dst_h = g->h, .dst_w = g->w,
+              .pad_h = g->kh - 1 - g->pad_h, .pad_w = g->kh - 1 - g->pad_w};
     gather_job j = {.src = dy, .w = w, .dst = dx, .turned = true};
     return gather(&p, &j, NULL, err);
 }
@@ -282,7 +336,7 @@ typedef struct grad_job {
     const float *x, *dy;
     float *dw;
     bool bias;
-    float *sums;   /* [threads][part]: [block][36][src_channels][lanes of it], dbias [lanes] */
+    float *sums;   /* [threads][part]: [block][36][depth][lanes of it], dbias [lanes] */
     int64_t part, bias_at;
     bool *used;
     int64_t threads;
@@ -302,20 +356,17 @@ static void grad_block(const grad_job *j, const strip *s, const float *places, f
                             + s->row * p->dst_w,
                         plane, at_most(wide, p->dst_channels - lane), count,
                         wide == p->block ? p->wide : p->narrow, dy + n * count * wide);
+    conv2d_square square = {.row = p->dst_w * wide, .pixel = wide, .lanes = wide};
     for (int64_t t = 0; t < s->tiles; t++) {
-        const int64_t row = t / p->tile_columns % s->tile_rows * 4, column = t % p->tile_columns * 4;
-        const int64_t n = t / p->tile_columns / s->tile_rows;
-        p->k->winograd_output_back(dy + (n * count + row * p->dst_w + column) * wide,
-                                   p->dst_w * wide, wide, (int)at_most(4, s->rows - row),
-                                   (int)at_most(4, p->dst_w - column), wide, back + t * p->block,
-                                   p->dst_step);
+        square.in = dy + get_square(p, s, t, &square) * wide;
+        p->k->winograd_output_back((int)p->tile, &square, back + t * p->block, p->dst_step);
     }
     conv2d_grad_args args = {.pixels = p->pixels, .count = s->tiles, .tap = &none, .taps = 1,
-                             .run = p->src_channels, .dy_stride = p->block};
+                             .run = p->depth, .dy_stride = p->block};
     for (int64_t i = 0; i < PLACES; i++) {
         args.src = places + i * p->src_step;
         args.dy = back + i * p->dst_step;
-        args.dw = sums + (lane * PLACES + i * wide) * p->src_channels;
+        args.dw = sums + (lane * PLACES + i * wide) * p->depth;
         grad(&args);
     }
     if (j->bias)
@@ -343,26 +394,38 @@ static void grad_range(void *context, int64_t begin, int64_t end, int thread) {
     }
 }
 
-/* dw of source channels [begin, end): the threads' sums in their order, transformed back. */
+/* Writes what of a transformed-back piece lies inside the kernel. */
+static void spread(const grad_job *j, int64_t s, int64_t lane, const float *square) {
+    const plan *p = j->p;
+    const int64_t k = p->kernel, c = s % p->src_channels, part = s / p->src_channels;
+    const int64_t row = part / p->pieces * p->piece, column = part % p->pieces * p->piece;
+    const int64_t vector = p->k->lanes_per_vector;
+    for (int64_t i = 0; i < vector && lane + i < p->dst_channels; i++) {
+        float *dw = j->dw + ((lane + i) * p->src_channels + c) * k * k;
+        for (int64_t y = row; y < at_most(row + p->piece, k); y++)
+            for (int64_t x = column; x < at_most(column + p->piece, k); x++)
+                dw[y * k + x] = square[((y - row) * p->piece + x - column) * vector + i];
+    }
+}
+
+/* Depths [begin, end): the threads' sums in their order, transformed back. */
 static void finish_weights(void *context, int64_t begin, int64_t end, int thread) {
     const grad_job *j = context;
     const plan *p = j->p;
     const int64_t vector = p->k->lanes_per_vector;
-    float places[PLACES * 16], nine[9 * 16];
+    float places[PLACES * MOST_VECTOR], square[MOST_PIECE * MOST_VECTOR];
     (void)thread;
     for (int64_t s = begin; s < end; s++)
         for (int64_t lane = 0; lane < p->lanes; lane += vector) {
             const int64_t first = lane / p->block * p->block;
             const int64_t wide = at_most(p->block, p->lanes - first);
-            const float *in = j->sums + first * PLACES * p->src_channels + s * wide + lane - first;
+            const float *in = j->sums + first * PLACES * p->depth + s * wide + lane - first;
             memset(places, 0, sizeof places);
             for (int64_t i = 0; i < j->threads; i++)
                 for (int64_t e = 0; j->used[i] && e < PLACES * vector; e++)
-                    places[e] += in[i * j->part + e / vector * p->src_channels * wide + e % vector];
-            p->k->winograd_weights_back(places, vector, nine);
-            for (int64_t i = 0; i < vector && lane + i < p->dst_channels; i++)
-                for (int64_t t = 0; t < 9; t++)
-                    j->dw[((lane + i) * p->src_channels + s) * 9 + t] = nine[t * vector + i];
+                    places[e] += in[i * j->part + e / vector * p->depth * wide + e % vector];
+            p->k->winograd_weights_back((int)p->piece, places, vector, square);
+            spread(j, s, lane, square);
         }
 }
 
@@ -383,11 +446,11 @@ sm_status sm_conv2d_winograd_backward_weight(const sm_conv2d *g, const float *x,
         return status;
     grad_job j = {.p = &p, .x = x, .dy = dy, .dw = dw, .bias = dbias != NULL,
                   .threads = at_most(sm_threads(), p.items)};
-    j.bias_at = PLACES * p.src_channels * p.lanes;
+    j.bias_at = PLACES * p.depth * p.lanes;
     j.part = (int64_t)(floats(j.bias_at + p.lanes) / sizeof(float));
     j.places_at = floats(p.src_size);
     j.dy_at = j.places_at + floats(PLACES * p.src_step);
-    j.back_at = j.dy_at + floats(p.images * 4 * p.rows * p.dst_w * p.block);
+    j.back_at = j.dy_at + floats(p.images * p.tile * p.rows * p.dst_w * p.block);
     j.scratch_size = j.back_at + floats(PLACES * p.dst_step);
     const size_t sums = (size_t)(j.threads * j.part) * sizeof(float);
     char *memory = sm_alloc(sums + (size_t)j.threads * (j.scratch_size + sizeof *j.used));
@@ -397,7 +460,7 @@ sm_status sm_conv2d_winograd_backward_weight(const sm_conv2d *g, const float *x,
         j.used = (bool *)(j.scratch + (size_t)j.threads * j.scratch_size);
         memset(j.used, 0, (size_t)j.threads * sizeof *j.used);
         sm_parallel_for(p.items, 1, grad_range, &j);
-        sm_parallel_for(p.src_channels, 1, finish_weights, &j);
+        sm_parallel_for(p.depth, 1, finish_weights, &j);
         if (dbias)
             finish_bias(&j, dbias);
     } else {

@@ -1,5 +1,6 @@
-/* conv2d_winograd_impl.h: the transforms of Winograd's F(4x4, 3x3), over the vector type of
- * conv2d_blocked_impl.h. A vector holds channels; the 36 products of a tile are `step` floats apart.
+/* conv2d_winograd_impl.h: the transforms of Winograd's F(4x4, 3x3), F(3x3, 4x4) and F(2x2, 5x5), over
+ * the vector type of conv2d_blocked_impl.h. All have tiles of 6x6, so they share B and the points. A
+ * vector holds channels; the 36 products of a tile are `step` floats apart.
  *
  *     Y = A^T [ (G w G^T) . (B^T d B) ] A        (Lavin and Gray 2016, section 4.1 and 4.2)
  *
@@ -22,75 +23,102 @@ INLINE void winograd_b(const vec d[6], vec r[6]) {
     r[5] = v_fma(-two_half, d[3], d[1] + d[5]);
 }
 
-/* r = A^T m, from 6 to 4. */
-INLINE void winograd_a(const vec m[6], vec r[4]) {
-    const vec p = m[1] + m[2], q = m[1] - m[2], s = m[3] + m[4], t = m[3] - m[4];
-    r[0] = m[0] + p + s;
-    r[1] = v_fma(v_set(ROOT2), t, v_set(HALF_ROOT2) * q);
-    r[2] = v_fma(v_set(2.0f), s, v_set(0.5f) * p);
-    r[3] = v_fma(v_set(2.0f * ROOT2), t, v_fma(v_set(0.5f * HALF_ROOT2), q, m[5]));
+static const float power_a[5] = {1.0f, HALF_ROOT2, 0.5f, 0.5f * HALF_ROOT2, 0.25f};
+static const float power_b[5] = {1.0f, ROOT2, 2.0f, 2.0f * ROOT2, 4.0f};
+
+/* r = A^T m, from 6 to n. */
+INLINE void winograd_a(const vec m[6], vec r[], const int n) {
+    const vec p[2] = {m[1] + m[2], m[1] - m[2]}, s[2] = {m[3] + m[4], m[3] - m[4]};
+    r[0] = m[0] + p[0] + s[0];
+    UNROLL for (int k = 1; k < n; k++) {
+        const vec a = v_set(power_a[k]), b = v_set(power_b[k]);
+        r[k] = v_fma(b, s[k % 2], a * p[k % 2]);
+    }
+    r[n - 1] += m[5];
 }
 
-/* r = A y, from 4 to 6: the transpose of winograd_a. */
-INLINE void winograd_at(const vec y[4], vec r[6]) {
-    const vec p = v_fma(v_set(0.5f), y[2], y[0]), s = v_fma(v_set(2.0f), y[2], y[0]);
-    const vec q = v_fma(v_set(0.5f * HALF_ROOT2), y[3], v_set(HALF_ROOT2) * y[1]);
-    const vec t = v_fma(v_set(2.0f * ROOT2), y[3], v_set(ROOT2) * y[1]);
+/* r = A y, from n to 6: the transpose of winograd_a. */
+INLINE void winograd_at(const vec y[], vec r[6], const int n) {
+    vec p[2] = {y[0], v_set(power_a[1]) * y[1]}, s[2] = {y[0], v_set(power_b[1]) * y[1]};
+    UNROLL for (int k = 2; k < n; k++) {
+        p[k % 2] = v_fma(v_set(power_a[k]), y[k], p[k % 2]);
+        s[k % 2] = v_fma(v_set(power_b[k]), y[k], s[k % 2]);
+    }
     r[0] = y[0];
-    r[1] = p + q;
-    r[2] = p - q;
-    r[3] = s + t;
-    r[4] = s - t;
-    r[5] = y[3];
+    r[1] = p[0] + p[1];
+    r[2] = p[0] - p[1];
+    r[3] = s[0] + s[1];
+    r[4] = s[0] - s[1];
+    r[5] = y[n - 1];
 }
 
-/* r = G w, from 3 to 6. */
-INLINE void winograd_g(const vec w[3], vec r[6]) {
-    const vec third = v_set(1.0f / 3.0f), sixth = v_set(1.0f / 6.0f);
-    const vec p = v_fma(v_set(-2.0f / 3.0f), w[0], -third * w[2]);
-    const vec q = v_set(-ROOT2 / 3.0f) * w[1];
-    const vec s = v_fma(sixth, w[0], third * w[2]), t = v_set(ROOT2 / 6.0f) * w[1];
-    r[0] = w[0];
-    r[1] = p + q;
-    r[2] = p - q;
-    r[3] = s + t;
-    r[4] = s - t;
-    r[5] = w[2];
+/* G is A for kernels, its rows over the products of the differences between the points. */
+INLINE void winograd_g(const vec w[], vec r[6], const int n) {
+    const vec a = v_set(-2.0f / 3.0f), b = v_set(1.0f / 6.0f);
+    winograd_at(w, r, n);
+    r[1] = a * r[1];
+    r[2] = a * r[2];
+    r[3] = b * r[3];
+    r[4] = b * r[4];
 }
 
-/* r = G^T u, from 6 to 3: the transpose of winograd_g. */
-INLINE void winograd_gt(const vec u[6], vec r[3]) {
-    const vec p = u[1] + u[2], q = u[3] + u[4];
-    r[0] = v_fma(v_set(-2.0f / 3.0f), p, v_fma(v_set(1.0f / 6.0f), q, u[0]));
-    r[1] = v_fma(v_set(-ROOT2 / 3.0f), u[1] - u[2], v_set(ROOT2 / 6.0f) * (u[3] - u[4]));
-    r[2] = v_fma(v_set(1.0f / 3.0f), q - p, u[5]);
+/* r = G^T u, from 6 to n: the transpose of winograd_g. */
+INLINE void winograd_gt(const vec u[6], vec r[], const int n) {
+    const vec a = v_set(-2.0f / 3.0f), b = v_set(1.0f / 6.0f);
+    const vec scaled[6] = {u[0], a * u[1], a * u[2], b * u[3], b * u[4], u[5]};
+    winograd_a(scaled, r, n);
 }
 
-/* The two-sided transform of a [from x from] square to [to x to], by the one-sided f. */
-#define WINOGRAD_BOTH(f, from, to, in, out)                                                        \
+INLINE void winograd_b6(const vec d[], vec r[], const int n) {
+    (void)n;
+    winograd_b(d, r);
+}
+
+/* The two-sided transform of a [from x from] square to [to x to] by the one-sided f, whose size
+ * other than 6 is n; all in arrays of 6 a row. */
+#define WINOGRAD_BOTH(f, n, from, to, in, out)                                                     \
     do {                                                                                           \
-        vec half[to][from];                                                                        \
-        UNROLL for (int j = 0; j < from; j++) {                                                    \
-            vec column[from], done[to];                                                            \
-            UNROLL for (int i = 0; i < from; i++) column[i] = in[i][j];                            \
-            f(column, done);                                                                       \
-            UNROLL for (int i = 0; i < to; i++) half[i][j] = done[i];                              \
+        vec half[6][6];                                                                            \
+        UNROLL for (int j = 0; j < (from); j++) {                                                  \
+            vec column[6], done[6];                                                                \
+            UNROLL for (int i = 0; i < (from); i++) column[i] = in[i][j];                          \
+            f(column, done, n);                                                                    \
+            UNROLL for (int i = 0; i < (to); i++) half[i][j] = done[i];                            \
         }                                                                                          \
-        UNROLL for (int i = 0; i < to; i++) f(half[i], out[i]);                                    \
+        UNROLL for (int i = 0; i < (to); i++) f(half[i], out[i], n);                               \
     } while (0)
 
-static void winograd_weights(const float *w, float *out, int64_t step) {
-    vec in[3][3], u[6][6];
-    UNROLL for (int i = 0; i < 9; i++) in[i / 3][i % 3] = v_load(w + i * VL);
-    WINOGRAD_BOTH(winograd_g, 3, 6, in, u);
+/* Expands to calls with the size as a constant. */
+#define WINOGRAD_SIZES(n, two, three, four, five)                                                  \
+    switch (n) {                                                                                   \
+    case 2: two; break;                                                                            \
+    case 3: three; break;                                                                          \
+    case 4: four; break;                                                                           \
+    default: five; break;                                                                          \
+    }
+
+INLINE void weights_of(const float *w, float *out, int64_t step, const int n) {
+    vec in[6][6], u[6][6];
+    UNROLL for (int i = 0; i < n * n; i++) in[i / n][i % n] = v_load(w + i * VL);
+    WINOGRAD_BOTH(winograd_g, n, n, 6, in, u);
     UNROLL for (int i = 0; i < 36; i++) v_store(out + i * step, u[i / 6][i % 6]);
 }
 
-static void winograd_weights_back(const float *u, int64_t step, float *dw) {
-    vec in[6][6], r[3][3];
+static void winograd_weights(int n, const float *w, float *out, int64_t step) {
+    WINOGRAD_SIZES(n, (void)0, weights_of(w, out, step, 3), weights_of(w, out, step, 4),
+                   weights_of(w, out, step, 5))
+}
+
+INLINE void weights_back_of(const float *u, int64_t step, float *dw, const int n) {
+    vec in[6][6], r[6][6];
     UNROLL for (int i = 0; i < 36; i++) in[i / 6][i % 6] = v_load(u + i * step);
-    WINOGRAD_BOTH(winograd_gt, 6, 3, in, r);
-    UNROLL for (int i = 0; i < 9; i++) v_store(dw + i * VL, r[i / 3][i % 3]);
+    WINOGRAD_BOTH(winograd_gt, n, 6, n, in, r);
+    UNROLL for (int i = 0; i < n * n; i++) v_store(dw + i * VL, r[i / n][i % n]);
+}
+
+static void winograd_weights_back(int n, const float *u, int64_t step, float *dw) {
+    WINOGRAD_SIZES(n, (void)0, weights_back_of(u, step, dw, 3), weights_back_of(u, step, dw, 4),
+                   weights_back_of(u, step, dw, 5))
 }
 
 static void winograd_input(const float *src, int64_t row, int64_t pixel, int64_t channels,
@@ -99,35 +127,43 @@ static void winograd_input(const float *src, int64_t row, int64_t pixel, int64_t
         vec d[6][6], v[6][6];
         UNROLL for (int i = 0; i < 36; i++) d[i / 6][i % 6] =
             v_load(src + i / 6 * row + i % 6 * pixel + c);
-        WINOGRAD_BOTH(winograd_b, 6, 6, d, v);
+        WINOGRAD_BOTH(winograd_b6, 6, 6, 6, d, v);
         UNROLL for (int i = 0; i < 36; i++) v_store(out + i * step + c, v[i / 6][i % 6]);
     }
 }
 
-static void winograd_output(const float *m, int64_t step, int64_t lanes, const float *bias,
-                            bool relu, int rows, int columns, float *out, int64_t row,
-                            int64_t pixel) {
-    for (int64_t c = 0; c < lanes; c += VL) {
-        vec in[6][6], y[4][4];
+INLINE void output_of(const float *m, int64_t step, const conv2d_square *a, const int n) {
+    for (int64_t c = 0; c < a->lanes; c += VL) {
+        vec in[6][6], y[6][6];
         UNROLL for (int i = 0; i < 36; i++) in[i / 6][i % 6] = v_load(m + i * step + c);
-        WINOGRAD_BOTH(winograd_a, 6, 4, in, y);
-        const vec b = v_load(bias + c);
-        UNROLL for (int i = 0; i < 16; i++) {
-            vec r = y[i / 4][i % 4] + b;
-            if (i / 4 < rows && i % 4 < columns)
-                v_store(out + i / 4 * row + i % 4 * pixel + c, relu ? v_relu(r) : r);
+        WINOGRAD_BOTH(winograd_a, n, 6, n, in, y);
+        const vec b = v_load(a->bias + c);
+        UNROLL for (int i = 0; i < n * n; i++) {
+            const vec r = y[i / n][i % n] + b;
+            if (i / n < a->rows && i % n < a->columns)
+                v_store(a->out + i / n * a->row + i % n * a->pixel + c, a->relu ? v_relu(r) : r);
         }
     }
 }
 
-static void winograd_output_back(const float *dy, int64_t row, int64_t pixel, int rows, int columns,
-                                 int64_t lanes, float *out, int64_t step) {
-    for (int64_t c = 0; c < lanes; c += VL) {
-        vec in[4][4], m[6][6];
-        UNROLL for (int i = 0; i < 16; i++) in[i / 4][i % 4] =
-            i / 4 < rows && i % 4 < columns ? v_load(dy + i / 4 * row + i % 4 * pixel + c)
-                                            : v_zero();
-        WINOGRAD_BOTH(winograd_at, 4, 6, in, m);
+static void winograd_output(int n, const float *m, int64_t step, const conv2d_square *a) {
+    WINOGRAD_SIZES(n, output_of(m, step, a, 2), output_of(m, step, a, 3), output_of(m, step, a, 4),
+                   (void)0)
+}
+
+INLINE void output_back_of(const conv2d_square *a, float *out, int64_t step, const int n) {
+    for (int64_t c = 0; c < a->lanes; c += VL) {
+        vec in[6][6], m[6][6];
+        UNROLL for (int i = 0; i < n * n; i++) in[i / n][i % n] =
+            i / n < a->rows && i % n < a->columns
+                ? v_load(a->in + i / n * a->row + i % n * a->pixel + c)
+                : v_zero();
+        WINOGRAD_BOTH(winograd_at, n, n, 6, in, m);
         UNROLL for (int i = 0; i < 36; i++) v_store(out + i * step + c, m[i / 6][i % 6]);
     }
+}
+
+static void winograd_output_back(int n, const conv2d_square *a, float *out, int64_t step) {
+    WINOGRAD_SIZES(n, output_back_of(a, out, step, 2), output_back_of(a, out, step, 3),
+                   output_back_of(a, out, step, 4), (void)0)
 }
