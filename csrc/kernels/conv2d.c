@@ -71,6 +71,16 @@ static bool depthwise(const sm_conv2d *g, sm_conv2d_pass pass) {
            && (double)(g->h + 2 * g->pad_h) * (double)(g->w + 2 * g->pad_w) < (double)(1 << 26);
 }
 
+/* ---- pointwise ------------------------------------------------------------------------------ */
+
+enum { POINTWISE_PIXELS = 100 }; /* smaller images leave too much of a panel empty */
+
+static bool pointwise(const sm_conv2d *g, sm_conv2d_pass pass) {
+    return pass != SM_CONV2D_BACKWARD_WEIGHT && g->kh == 1 && g->kw == 1 && g->stride_h == 1
+           && g->stride_w == 1 && g->pad_h == 0 && g->pad_w == 0 && g->groups == 1
+           && blocked(g, pass) && (double)g->h * (double)g->w >= POINTWISE_PIXELS;
+}
+
 /* ---- Winograd ------------------------------------------------------------------------------- */
 
 enum {
@@ -95,6 +105,7 @@ static bool winograd(const sm_conv2d *g, sm_conv2d_pass pass) {
 static const candidate candidates[] = {
     {"depthwise", depthwise, sm_conv2d_depthwise_forward, sm_conv2d_depthwise_backward_data,
      sm_conv2d_depthwise_backward_weight},
+    {"pointwise", pointwise, sm_conv2d_pointwise_forward, sm_conv2d_pointwise_backward_data, NULL},
     {"Winograd", winograd, sm_conv2d_winograd_forward, sm_conv2d_winograd_backward_data,
      sm_conv2d_winograd_backward_weight},
     {"implicit GEMM", blocked, sm_conv2d_blocked_forward, sm_conv2d_blocked_backward_data,

@@ -51,6 +51,17 @@ typedef struct conv2d_grad_args {
     float *dbias;      /* [lanes] += sum of dy, or NULL */
 } conv2d_grad_args;
 
+/* out[i][p] = bias[i] + sum over k < depth of w[k][i] * panel[k][p] */
+typedef struct conv2d_panel {
+    const float *panel; /* [depth][pixels in whole vectors] */
+    const float *w;     /* [depth][pointwise_rows] */
+    const float *bias;  /* [pointwise_rows] */
+    int64_t depth, plane;
+    int rows, pixels; /* of them are written: at most pointwise_rows, 3 vectors */
+    float *out;       /* [rows], plane floats apart */
+    bool relu;
+} conv2d_panel;
+
 /* The n x n pixels that a tile of Winograd's gives; of them the first rows x columns are there. */
 typedef struct conv2d_square {
     float *out;      /* forward */
@@ -92,6 +103,11 @@ typedef struct conv2d_kernels {
     /* 36 to n x n pixels, and the gradient back; n is 2 .. 4. */
     void (*winograd_output)(int n, const float *m, int64_t step, const conv2d_square *a);
     void (*winograd_output_back)(int n, const conv2d_square *a, float *out, int64_t step);
+    int pointwise_rows;
+    void (*pointwise)(const conv2d_panel *a);
+    /* panel[c][p] = src[c][p], `plane` floats apart there, whole vectors apart here */
+    void (*pointwise_load)(const float *src, int64_t plane, int64_t channels, int pixels,
+                           float *panel);
 } conv2d_kernels;
 
 extern const conv2d_kernels sm_conv2d_kernels_ref;
@@ -127,5 +143,11 @@ sm_status sm_conv2d_winograd_backward_data(const sm_conv2d *g, const float *dy, 
                                         float *dx, sm_error *err);
 sm_status sm_conv2d_winograd_backward_weight(const sm_conv2d *g, const float *x, const float *dy,
                                           float *dw, float *dbias, sm_error *err);
+
+/* conv2d_pointwise.c: 1x1 kernels, stride and groups 1, no padding. */
+sm_status sm_conv2d_pointwise_forward(const sm_conv2d *g, const float *x, const float *w,
+                                      const float *bias, float *y, bool relu, sm_error *err);
+sm_status sm_conv2d_pointwise_backward_data(const sm_conv2d *g, const float *dy, const float *w,
+                                            float *dx, sm_error *err);
 
 #endif

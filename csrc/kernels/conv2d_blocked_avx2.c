@@ -8,7 +8,7 @@
 typedef __m256 vec;
 enum { VL = 8 };
 #define VECTORS 2
-enum { PIXELS_1 = 12, PIXELS_2 = 6, ROWS = 6 };
+enum { PIXELS_1 = 12, PIXELS_2 = 6, ROWS = 6, POINTWISE_ROWS = 4 };
 #define KERNELS_NAME sm_conv2d_kernels_avx2
 #define KERNELS_LABEL "avx2"
 

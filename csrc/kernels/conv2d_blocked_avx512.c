@@ -8,7 +8,7 @@
 typedef __m512 vec;
 enum { VL = 16 };
 #define VECTORS 4
-enum { PIXELS_1 = 12, PIXELS_2 = 12, PIXELS_3 = 8, PIXELS_4 = 6, ROWS = 6 };
+enum { PIXELS_1 = 12, PIXELS_2 = 12, PIXELS_3 = 8, PIXELS_4 = 6, ROWS = 6, POINTWISE_ROWS = 8 };
 #define KERNELS_NAME sm_conv2d_kernels_avx512
 #define KERNELS_LABEL "avx512"
 

@@ -12,6 +12,7 @@
  *     PIXELS_1 .. PIXELS_4        pixels of a tile for blocks of 1 .. 4 vectors, so that sums,
  *                                 weights and one broadcast fit into the registers
  *     ROWS                        rows of a gradient tile
+ *     POINTWISE_ROWS              output channels of a pointwise block, by 3 vectors of pixels
  *     KERNELS_NAME, KERNELS_LABEL
  */
 #define INLINE static inline __attribute__((always_inline))
@@ -222,6 +223,58 @@ static void depthwise_grad(const float *src, const int32_t *tap, int64_t taps, i
         depthwise_taps(src, tap, count, dy, sums, 1);
 }
 
+/* One block of output channels of a panel of nv vectors of pixels. */
+INLINE void pointwise_of(const conv2d_panel *a, const int nv) {
+    vec sum[POINTWISE_ROWS][3];
+    UNROLL for (int i = 0; i < POINTWISE_ROWS; i++) {
+        UNROLL for (int v = 0; v < nv; v++) sum[i][v] = v_set(a->bias[i]);
+    }
+    const float *x = a->panel, *w = a->w;
+    for (int64_t k = 0; k < a->depth; k++, x += nv * VL, w += POINTWISE_ROWS) {
+        vec xs[3];
+        UNROLL for (int v = 0; v < nv; v++) xs[v] = v_load(x + v * VL);
+        UNROLL for (int i = 0; i < POINTWISE_ROWS; i++) {
+            const vec weight = v_set(w[i]);
+            UNROLL for (int v = 0; v < nv; v++) sum[i][v] = v_fma(weight, xs[v], sum[i][v]);
+        }
+    }
+    const bool relu = a->relu;
+    UNROLL for (int i = 0; i < POINTWISE_ROWS; i++) {
+        float *out = a->out + i * a->plane;
+        if (i >= a->rows)
+            return;
+        UNROLL for (int v = 0; v < nv; v++) {
+            const vec r = relu ? v_relu(sum[i][v]) : sum[i][v];
+            if (a->pixels >= (v + 1) * VL)
+                v_store(out + v * VL, r);
+            else
+                v_store_n(out + v * VL, r, a->pixels - v * VL);
+        }
+    }
+}
+
+static void pointwise(const conv2d_panel *a) {
+    if (a->pixels > 2 * VL)
+        pointwise_of(a, 3);
+    else if (a->pixels > VL)
+        pointwise_of(a, 2);
+    else
+        pointwise_of(a, 1);
+}
+
+static void pointwise_load(const float *src, int64_t plane, int64_t channels, int pixels,
+                           float *panel) {
+    const int whole = pixels / VL, rest = pixels % VL;
+    for (int64_t c = 0; c < channels; c++, src += plane) {
+        for (int v = 0; v < whole; v++, panel += VL)
+            v_store(panel, v_load(src + v * VL));
+        if (rest) {
+            v_store(panel, v_load_n(src + whole * VL, rest));
+            panel += VL;
+        }
+    }
+}
+
 #include "kernels/conv2d_winograd_impl.h"
 
 const conv2d_kernels KERNELS_NAME = {
@@ -244,4 +297,7 @@ const conv2d_kernels KERNELS_NAME = {
     winograd_input,
     winograd_output,
     winograd_output_back,
+    POINTWISE_ROWS,
+    pointwise,
+    pointwise_load,
 };

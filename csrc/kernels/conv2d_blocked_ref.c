@@ -7,7 +7,7 @@
 typedef float vec __attribute__((vector_size(16)));
 enum { VL = 4 };
 #define VECTORS 2
-enum { PIXELS_1 = 8, PIXELS_2 = 6, ROWS = 6 };
+enum { PIXELS_1 = 8, PIXELS_2 = 6, ROWS = 6, POINTWISE_ROWS = 4 };
 #define KERNELS_NAME sm_conv2d_kernels_ref
 #define KERNELS_LABEL "portable"
 
