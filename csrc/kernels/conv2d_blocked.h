@@ -92,6 +92,11 @@ typedef struct conv2d_kernels {
      * dy is zero from count up to a whole vector. */
     void (*depthwise_grad)(const float *src, const int32_t *tap, int64_t taps, int64_t count,
                            const float *dy, float *sums);
+    void (*copy_rows)(const float *src, int64_t src_pitch, float *dst, int64_t dst_pitch,
+                      int64_t rows, int64_t columns);
+    /* even[i] = src[2 * i], odd[i] = src[2 * i + 1] */
+    void (*split_row)(const float *src, int64_t count, float *even, float *odd);
+    float (*sum)(const float *x, int64_t count);
     /* Winograd's transforms, conv2d_winograd_impl.h. An array of the 36 products has `step` floats
      * from one to the next. Lanes and channels are rounded up to whole vectors. */
     /* [n * n][lanes_per_vector] to 36 vectors, and the gradient back; n is 3 .. 5. */

@@ -25,6 +25,17 @@ static const int32_t mask_of[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 
 #define v_fma(a, b, c) _mm256_fmadd_ps(a, b, c)
 #define v_relu(v) _mm256_max_ps(_mm256_setzero_ps(), v) /* the second operand wins on NaN */
 
+/* Within 128-bit halves the shuffle gives a0 b0 a1 b1 in pairs; the permutation sorts the pairs. */
+#define v_pairs(a, b, which)                                                                       \
+    _mm256_castpd_ps(                                                                              \
+        _mm256_permute4x64_pd(_mm256_castps_pd(_mm256_shuffle_ps(a, b, which)), 0xd8))
+#define v_split(a, b)                                                                              \
+    do {                                                                                           \
+        const vec low = a, high = b;                                                               \
+        a = v_pairs(low, high, 0x88);                                                              \
+        b = v_pairs(low, high, 0xdd);                                                              \
+    } while (0)
+
 static inline __attribute__((always_inline)) void transpose_quad(vec *r) {
     const __m256d a = _mm256_castps_pd(_mm256_unpacklo_ps(r[0], r[1]));
     const __m256d b = _mm256_castps_pd(_mm256_unpackhi_ps(r[0], r[1]));

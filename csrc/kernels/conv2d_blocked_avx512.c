@@ -21,6 +21,15 @@ enum { PIXELS_1 = 12, PIXELS_2 = 12, PIXELS_3 = 8, PIXELS_4 = 6, ROWS = 6, POINT
 #define v_fma(a, b, c) _mm512_fmadd_ps(a, b, c)
 #define v_relu(v) _mm512_max_ps(_mm512_setzero_ps(), v) /* the second operand wins on NaN */
 
+#define v_split(a, b)                                                                              \
+    do {                                                                                           \
+        const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, \
+                                              2, 0);                                               \
+        const vec low = a, high = b;                                                               \
+        a = _mm512_permutex2var_ps(low, even, high);                                               \
+        b = _mm512_permutex2var_ps(low, _mm512_add_epi32(even, _mm512_set1_epi32(1)), high);       \
+    } while (0)
+
 /* Rows 4i .. 4i+3: 128-bit lane l of r[4i+k] becomes column 4l+k of these rows. */
 static inline __attribute__((always_inline)) void transpose_quad(vec *r) {
     const __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(r[0], r[1]));

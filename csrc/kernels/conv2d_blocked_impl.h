@@ -8,6 +8,7 @@
  *     v_fma(a, b, c)              a * b + c
  *     v_relu(v)                   max(0, v), NaN stays NaN
  *     v_transpose(vec r[VL])      in place
+ *     v_split(a, b)               of 2 * VL floats in a, b: the even ones to a, the odd ones to b
  *     VECTORS                     vectors in the widest block
  *     PIXELS_1 .. PIXELS_4        pixels of a tile for blocks of 1 .. 4 vectors, so that sums,
  *                                 weights and one broadcast fit into the registers
@@ -201,6 +202,47 @@ static void depthwise(const float *src, const int32_t *tap, const float *w, int6
     }
 }
 
+static void copy_rows(const float *src, int64_t src_pitch, float *dst, int64_t dst_pitch,
+                      int64_t rows, int64_t columns) {
+    const int64_t whole = columns / VL * VL;
+    const int rest = (int)(columns - whole);
+    for (int64_t i = 0; i < rows; i++, src += src_pitch, dst += dst_pitch) {
+        for (int64_t j = 0; j < whole; j += VL)
+            v_store(dst + j, v_load(src + j));
+        if (rest)
+            v_store_n(dst + whole, v_load_n(src + whole, rest), rest);
+    }
+}
+
+static void split_row(const float *src, int64_t count, float *even, float *odd) {
+    int64_t i = 0;
+    for (; i + VL <= count / 2; i += VL) {
+        vec a = v_load(src + 2 * i), b = v_load(src + 2 * i + VL);
+        v_split(a, b);
+        v_store(even + i, a);
+        v_store(odd + i, b);
+    }
+    for (; 2 * i < count; i++) {
+        even[i] = src[2 * i];
+        if (2 * i + 1 < count)
+            odd[i] = src[2 * i + 1];
+    }
+}
+
+static float sum(const float *x, int64_t count) {
+    vec s = v_zero();
+    int64_t i = 0;
+    for (; i + VL <= count; i += VL)
+        s += v_load(x + i);
+    if (i < count)
+        s += v_load_n(x + i, (int)(count - i));
+    float lanes[VL], total = 0.0f;
+    v_store(lanes, s);
+    for (int k = 0; k < VL; k++)
+        total += lanes[k];
+    return total;
+}
+
 /* n taps, n constant. */
 INLINE void depthwise_taps(const float *src, const int32_t *tap, int64_t count, const float *dy,
                            float *sums, const int n) {
@@ -292,6 +334,9 @@ const conv2d_kernels KERNELS_NAME = {
     from_pixels,
     depthwise,
     depthwise_grad,
+    copy_rows,
+    split_row,
+    sum,
     winograd_weights,
     winograd_weights_back,
     winograd_input,

@@ -79,27 +79,37 @@ static sm_status make_plan(plan *p, const sm_conv2d *g, sm_error *err) {
     return SM_OK;
 }
 
+/* One source row to the rows of its column phases, `plane` floats apart. The first column (counted
+ * with the border) goes to phase `first`. */
+static void load_row(const plan *p, const float *src, int64_t count, int64_t first, float *out) {
+    const int64_t step = p->h.src_step, plane = p->rows * p->pitch;
+    if (step == 2) {
+        float *even = out + first % 2 * plane + first / 2;
+        float *odd = out + (first + 1) % 2 * plane + (first + 1) / 2;
+        p->k->split_row(src, count, even, odd);
+        return;
+    }
+    for (int64_t c = 0; c < count; c++)
+        out[(first + c) % step * plane + (first + c) / step] = src[c];
+}
+
 /* Copies one plane [v.src, h.src] to its phase planes; what lies outside is zero in `out` already. */
 static void load_plane(const plan *p, const float *src, float *out) {
-    const int64_t step = p->h.src_step, first = at_least(p->h.low, 0);
-    const int64_t past = at_most(p->h.src, p->h.low + p->pitch * step);
-    for (int64_t r = at_least(p->v.low, 0); r < p->v.src; r++) {
-        const int64_t y = r - p->v.low;
-        if (y / p->v.src_step >= p->rows)
-            break;
-        for (int64_t phase = 0; phase < step; phase++) {
-            float *line = out + (y % p->v.src_step * step + phase) * p->rows * p->pitch
-                          + y / p->v.src_step * p->pitch;
-            int64_t c = first + ((phase - (first - p->h.low)) % step + step) % step;
-            const float *in = src + r * p->h.src;
-            if (step == 1) {
-                memcpy(line + c - p->h.low, in + c, (size_t)at_least(past - c, 0) * sizeof *in);
-                continue;
-            }
-            for (int64_t x = (c - p->h.low) / step; c < past; c += step, x++)
-                line[x] = in[c];
-        }
+    const int64_t plane = p->rows * p->pitch;
+    const int64_t top = at_least(p->v.low, 0), left = at_least(p->h.low, 0);
+    const int64_t rows = at_most(p->v.src, p->v.low + p->rows * p->v.src_step) - top;
+    const int64_t columns = at_most(p->h.src, p->h.low + p->pitch * p->h.src_step) - left;
+    const int64_t y = top - p->v.low, x = left - p->h.low;
+    src += top * p->h.src + left;
+    if (columns <= 0)
+        return;
+    if (p->v.src_step == 1 && p->h.src_step == 1) {
+        p->k->copy_rows(src, p->h.src, out + y * p->pitch + x, p->pitch, rows, columns);
+        return;
     }
+    for (int64_t r = y; r < y + rows; r++, src += p->h.src)
+        load_row(p, src, columns, x,
+                 out + r % p->v.src_step * p->h.src_step * plane + r / p->v.src_step * p->pitch);
 }
 
 typedef struct gather_job {
@@ -115,15 +125,15 @@ typedef struct gather_job {
 /* Spreads the sums of one phase into a plane of the destination. */
 static void store_phase(const plan *p, int64_t row, int64_t column, const float *sums, float *dst) {
     const int64_t rows = axis_pixels(&p->v, row), columns = axis_pixels(&p->h, column);
-    for (int64_t i = 0; i < rows; i++) {
-        float *line = dst + (row + i * p->v.dst_step) * p->h.dst + column;
-        const float *in = sums + i * p->pitch;
-        if (p->h.dst_step == 1)
-            memcpy(line, in, (size_t)columns * sizeof *line);
-        else
-            for (int64_t j = 0; j < columns; j++)
-                line[j * p->h.dst_step] = in[j];
+    const int64_t step = p->h.dst_step, pitch = p->v.dst_step * p->h.dst;
+    dst += row * p->h.dst + column;
+    if (step == 1) {
+        p->k->copy_rows(sums, p->pitch, dst, pitch, rows, columns);
+        return;
     }
+    for (int64_t i = 0; i < rows; i++, sums += p->pitch, dst += pitch)
+        for (int64_t j = 0; j < columns; j++)
+            dst[j * step] = sums[j];
 }
 
 static void gather_planes(void *context, int64_t begin, int64_t end, int thread) {
@@ -189,18 +199,6 @@ typedef struct grad_job {
     int64_t part;
 } grad_job;
 
-/* Copies a plane of dy to the pitch of the source; between the rows it is zero already. */
-static double load_dy(const plan *p, const float *dy, float *out) {
-    double sum = 0.0;
-    for (int64_t i = 0; i < p->v.dst; i++) {
-        float line = 0.0f;
-        for (int64_t j = 0; j < p->h.dst; j++)
-            line += out[i * p->pitch + j] = dy[i * p->h.dst + j];
-        sum += line;
-    }
-    return sum;
-}
-
 /* dw and dbias of channels [begin, end): whole sums, whoever does them. */
 static void grad_channels(void *context, int64_t begin, int64_t end, int thread) {
     const grad_job *j = context;
@@ -213,7 +211,11 @@ static void grad_channels(void *context, int64_t begin, int64_t end, int thread)
         memset(sums, 0, (size_t)(j->taps * lanes) * sizeof *sums);
         for (int64_t item = c; item < p->planes; item += p->channels) {
             load_plane(p, j->x + item * p->v.src * p->h.src, x);
-            bias += load_dy(p, j->dy + item * p->v.dst * p->h.dst, dy);
+            /* Between the rows dy stays zero. */
+            p->k->copy_rows(j->dy + item * p->v.dst * p->h.dst, p->h.dst, dy, p->pitch, p->v.dst,
+                            p->h.dst);
+            if (j->dbias)
+                bias += p->k->sum(dy, p->v.dst * p->pitch);
             p->k->depthwise_grad(x, p->tap, j->taps, p->v.dst * p->pitch, dy, sums);
         }
         for (int64_t t = 0; t < j->taps; t++) {
