@@ -10,8 +10,11 @@ local siamese = { core = core, _VERSION = "siamese scm" }
 for name, value in pairs(core) do
    siamese[name] = value
 end
-for _, name in ipairs{ "nn" } do
+for _, name in ipairs{ "nn", "losses", "optim", "data", "image", "augment", "metrics", "progress" } do
    siamese[name] = require("siamese." .. name)
 end
+local twin = require "siamese.twin"
+siamese.Twin = twin.Twin
+siamese.nn.WeightedL1 = twin.WeightedL1
 
 return siamese

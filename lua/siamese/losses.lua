@@ -1,0 +1,117 @@
+--- Losses as objects: options once, then called like functions. The functions behind them are in
+-- `siamese.nn.functional`.
+--
+--    local loss = losses.Contrastive{ margin = 1 }
+--    loss(twin(a, b), same):backward()
+--
+-- @module siamese.losses
+local core = require "siamese.core"
+local options = require "siamese.options"
+
+local F = core.F
+local M = {}
+
+--- A class of losses: its options with their defaults and what it computes.
+local function loss_class(name, spec, compute)
+   local class = { __name = name }
+   class.__index = class
+   spec = options.extend(spec, { reduction = "mean" })
+   function class:__call(...)
+      return compute(self.options, ...)
+   end
+   function class:__tostring()
+      local parts = {}
+      for key, value in pairs(self.options) do
+         parts[#parts + 1] = ("%s=%s"):format(key, tostring(value))
+      end
+      table.sort(parts)
+      return ("%s(%s)"):format(name, table.concat(parts, ", "))
+   end
+   M[name] = function(opts)
+      local o = options.check("losses." .. name, opts, spec)
+      if o.reduction ~= "mean" and o.reduction ~= "sum" and o.reduction ~= "none" then
+         error(("losses.%s: reduction must be 'mean', 'sum' or 'none', got '%s'"):format(name,
+            tostring(o.reduction)), 2)
+      end
+      return setmetatable({ options = o }, class)
+   end
+end
+
+--- Contrastive loss (Hadsell, Chopra, LeCun 2006, eq. 4): loss(distance [N], same [N]) pulls same
+-- pairs together and pushes different ones beyond `margin` (1).
+-- @function Contrastive
+loss_class("Contrastive", { margin = 1 }, function(o, distance, same)
+   return F.contrastive_loss(distance, same, o)
+end)
+
+--- Binary cross-entropy on logits, as Koch et al. 2015 train their head: loss(logit [N], same [N]).
+-- `pos_weight` (1) weighs same pairs.
+-- @function BCEWithLogits
+loss_class("BCEWithLogits", { pos_weight = 1 }, function(o, logits, targets)
+   return F.binary_cross_entropy_with_logits(logits, targets, o)
+end)
+
+--- Cross-entropy: loss(logits [N,C], labels [N] from 1). `label_smoothing` (0).
+-- @function CrossEntropy
+loss_class("CrossEntropy", { label_smoothing = 0 }, function(o, logits, labels)
+   return F.cross_entropy(logits, labels, o)
+end)
+
+--- Mean squared error: loss(input, target).
+-- @function MSE
+loss_class("MSE", {}, function(o, input, target)
+   return F.mse_loss(input, target, o)
+end)
+
+local function reduce(losses, reduction)
+   if reduction == "none" then
+      return losses
+   end
+   return reduction == "sum" and losses:sum() or losses:mean()
+end
+
+--- Triplet margin loss, as PyTorch's: loss(anchor, positive, negative), all [N,D]:
+-- max(0, margin + |a - p| - |a - n|). Options `margin` (1), `p` (2), `eps` (1e-6), `swap` (false: with
+-- it the positive serves as the anchor where that is harder, Balntas et al. 2016).
+-- @function Triplet
+loss_class("Triplet", { margin = 1, p = 2, eps = 1e-6, swap = false },
+   function(o, anchor, positive, negative)
+      local metric = { p = o.p, eps = o.eps }
+      local apart = F.pairwise_distance(anchor, negative, metric)
+      if o.swap then
+         apart = apart:minimum(F.pairwise_distance(positive, negative, metric))
+      end
+      local losses = (F.pairwise_distance(anchor, positive, metric) - apart + o.margin):clamp(0)
+      return reduce(losses, o.reduction)
+   end)
+
+--- Batch-hard triplet loss (Hermans, Beyer, Leibe 2017, eq. 5): loss(embeddings [N,D], labels [N]),
+-- for batches of P classes by K samples. Options `margin` (0.2), `soft` (false: log(1 + exp) in place
+-- of the hinge), `squared` (false).
+-- @function BatchHardTriplet
+loss_class("BatchHardTriplet", { margin = 0.2, soft = false, squared = false },
+   function(o, embeddings, labels)
+      return F.batch_hard_triplet_loss(embeddings, labels, o)
+   end)
+
+--- Normalised temperature-scaled cross-entropy (Chen et al. 2020, eq. 1; with two samples a class the
+-- multi-class N-pair loss of Sohn 2016 on cosines): loss(embeddings [2N,D]), where rows i and i + N
+-- are the two samples of class i. Each row must find its partner among all others. Option
+-- `temperature` (0.0625).
+-- @function NTXent
+loss_class("NTXent", { temperature = 0.0625 }, function(o, embeddings)
+   local rows = embeddings:size(1)
+   if embeddings:dim() ~= 2 or rows < 4 or rows % 2 ~= 0 then
+      error("losses.NTXent: embeddings must be [2N,D] with N of at least 2, got ["
+         .. table.concat(embeddings.shape, ",") .. "]", 3)
+   end
+   local n = rows // 2
+   local unit = F.normalize(embeddings, 2)
+   local itself = core.eye(rows):mul_(-1e9)
+   local logits = unit:matmul(unit:t()) / o.temperature + itself
+   local partner = core.cat{ core.arange(n + 1, rows + 1, { dtype = "int64" }),
+      core.arange(1, n + 1, { dtype = "int64" }) }
+   return F.cross_entropy(logits, partner, { reduction = o.reduction })
+end)
+
+return M

@@ -1,0 +1,214 @@
+--- The twin: one encoder, two inputs, a distance.
+--
+--    local twin = siamese.Twin{ encoder = net, distance = "l2" }
+--    local d = twin(a, b)                 -- distances [N]; with a head, logits [N]
+--    twin:similarity(a, b)                -- [N], from 0 to 1
+--    local who = twin:identify(query, support)
+--
+-- The encoder exists once; both sides go through it in one pass over the joined batch of 2N, which is
+-- the same arithmetic and twice as fast to start (in training, batch norm sees both sides together).
+-- @module siamese.twin
+local core = require "siamese.core"
+local Module = require "siamese.nn.module"
+local layers = require "siamese.nn.layers"
+local options = require "siamese.options"
+
+local F = core.F
+local M = {}
+
+--- Koch, Zemel, Salakhutdinov 2015, section 3.1: the logit of p = sigmoid(sum_j alpha_j |a_j - b_j|).
+-- @function WeightedL1
+-- @tparam table opts `features` (size of the embeddings), `bias` (true)
+-- @usage nn.WeightedL1{ features = 4096 }
+M.WeightedL1 = Module:extend("WeightedL1")
+
+function M.WeightedL1:init(opts)
+   local o = options.check("nn.WeightedL1", opts, { features = options.required, bias = true }, 4)
+   self.linear = layers.Linear{ in_features = o.features, out_features = 1, bias = o.bias }
+end
+
+--- a, b [N,D]: logits [N].
+function M.WeightedL1:forward(a, b)
+   return self.linear((a - b):abs()):squeeze(2)
+end
+
+local DISTANCES = {
+   l1 = function(a, b)
+      return F.pairwise_distance(a, b, { p = 1, eps = 0 })
+   end,
+   l2 = function(a, b)
+      return F.pairwise_distance(a, b)
+   end,
+   cosine = function(a, b)
+      return 1 - F.cosine_similarity(a, b)
+   end,
+}
+
+local Twin = Module:extend("Twin")
+M.Twin = Twin
+
+--- Makes a twin.
+-- @tparam table opts `encoder` (a module, from [N,...] to [N,D]), `distance` ("l2", "l1", "cosine", or
+--   a function of two [N,D] that gives [N]; default "l2"), `head` (a module of two [N,D] that gives
+--   logits [N], such as nn.WeightedL1)
+function Twin:init(opts)
+   local o = options.check("Twin", opts, { encoder = options.required, distance = "l2",
+      head = options.optional }, 4)
+   for _, key in ipairs{ "encoder", "head" } do
+      if o[key] ~= nil and not Module.is_module(o[key]) then
+         error(("Twin: %s must be a module, got %s"):format(key, type(o[key])), 4)
+      end
+   end
+   if type(o.distance) ~= "function" and not DISTANCES[o.distance] then
+      error(("Twin: distance must be 'l1', 'l2', 'cosine' or a function, got '%s'"):format(
+         tostring(o.distance)), 4)
+   end
+   self.encoder = o.encoder
+   self.head = o.head
+   self.distance_name = type(o.distance) == "string" and o.distance or "function"
+   self.measure = DISTANCES[o.distance] or o.distance
+end
+
+function Twin:extra_repr()
+   return "distance=" .. self.distance_name
+end
+
+local function shape_text(t)
+   return "[" .. table.concat(t.shape, ",") .. "]"
+end
+
+local function check_sides(name, a, b)
+   if not core.is_tensor(a) or not core.is_tensor(b) then
+      error(("Twin:%s: expected two tensors, got %s and %s"):format(name, type(a), type(b)), 4)
+   end
+   if shape_text(a) ~= shape_text(b) then
+      error(("Twin:%s: the two sides must have one shape, got %s and %s"):format(name,
+         shape_text(a), shape_text(b)), 4)
+   end
+end
+
+--- Embeds one side: x [N,...] to [N,D].
+function Twin:embed(x)
+   return self.encoder(x)
+end
+
+--- Embeds both sides in one pass.
+-- @treturn tensor [N,D] of a
+-- @treturn tensor [N,D] of b
+function Twin:embed_pair(a, b)
+   check_sides("embed_pair", a, b)
+   local n = a:size(1)
+   local both = self.encoder(core.cat({ a, b }, 1))
+   return both:narrow(1, 1, n), both:narrow(1, n + 1, n)
+end
+
+local function measured(self, ea, eb)
+   local d = self.measure(ea, eb)
+   if not core.is_tensor(d) or d:dim() ~= 1 or d:size(1) ~= ea:size(1) then
+      error(("Twin: the distance must give [%d], got %s"):format(ea:size(1),
+         core.is_tensor(d) and shape_text(d) or type(d)), 3)
+   end
+   return d
+end
+
+--- Distances [N] of pairs.
+function Twin:distance(a, b)
+   return measured(self, self:embed_pair(a, b))
+end
+
+--- What the loss takes: logits [N] with a head, else distances [N].
+function Twin:forward(a, b)
+   local ea, eb = self:embed_pair(a, b)
+   if self.head then
+      return self.head(ea, eb)
+   end
+   return measured(self, ea, eb)
+end
+
+--- From embeddings: a head's probability; (1 + cosine) / 2; else exp(-distance).
+local function similarity(self, ea, eb)
+   if self.head then
+      return self.head(ea, eb):sigmoid()
+   elseif self.distance_name == "cosine" then
+      return 1 - measured(self, ea, eb) / 2
+   end
+   return (-measured(self, ea, eb)):exp()
+end
+
+--- Similarities [N] of pairs, from 0 to 1: a head's probability of "same"; else (1 + cosine) / 2 for
+-- the cosine distance and exp(-distance) for others.
+function Twin:similarity(a, b)
+   return similarity(self, self:embed_pair(a, b))
+end
+
+--- Runs f in evaluation mode and without a graph; the modes come back whatever happens.
+local function quietly(self, f, ...)
+   local modes = {}
+   self:apply(function(module)
+      modes[module] = module.training
+   end)
+   self:eval()
+   local results = table.pack(pcall(core.no_grad, f, ...))
+   for module, mode in pairs(modes) do
+      module.training = mode
+   end
+   if not results[1] then
+      error(results[2], 0)
+   end
+   return table.unpack(results, 2, results.n)
+end
+
+--- Whether pairs are of one class: similarity at least `threshold` (with a head) or distance at most it.
+-- @tparam tensor a
+-- @tparam tensor b
+-- @tparam number threshold
+-- @treturn {boolean,...}
+function Twin:verify(a, b, threshold)
+   if type(threshold) ~= "number" then
+      error("Twin:verify: threshold must be a number, got " .. type(threshold), 2)
+   end
+   local same = quietly(self, function()
+      local ea, eb = self:embed_pair(a, b)
+      if self.head then
+         return self.head(ea, eb):sigmoid():ge(threshold)
+      end
+      return measured(self, ea, eb):le(threshold)
+   end)
+   local list = same:totable()
+   for i, value in ipairs(list) do
+      list[i] = value == 1
+   end
+   return list
+end
+
+--- Which of the support set each query is: one-shot recognition.
+-- @tparam tensor query [Q,...]
+-- @tparam tensor support [S,...]
+-- @tparam[opt] table labels a label for each support; default their numbers
+-- @treturn {any,...} a label for each query
+-- @treturn tensor similarities [Q,S]
+-- @usage local names = twin:identify(photo, gallery, { "Ada", "Grace", "Edsger" })
+function Twin:identify(query, support, labels)
+   if not core.is_tensor(query) or not core.is_tensor(support) then
+      error("Twin:identify: expected two tensors", 2)
+   end
+   if labels and #labels ~= support:size(1) then
+      error(("Twin:identify: %d labels for %d support images"):format(#labels, support:size(1)), 2)
+   end
+   local scores = quietly(self, function()
+      local q, s = self.encoder(query), self.encoder(support)
+      local count, size = q:size(1), s:size(1)
+      local rows = {}
+      for i = 1, count do
+         rows[i] = similarity(self, q:narrow(1, i, 1):expand(size, -1), s)
+      end
+      return count > 0 and core.stack(rows) or core.zeros(0, size)
+   end)
+   local best = scores:size(1) > 0 and scores:argmax(2):totable() or {}
+   for i, index in ipairs(best) do
+      best[i] = labels and labels[index] or index
+   end
+   return best, scores
+end
+
+return M
