@@ -73,7 +73,7 @@ static bool depthwise(const sm_conv2d *g, sm_conv2d_pass pass) {
 
 /* ---- pointwise ------------------------------------------------------------------------------ */
 
-enum { POINTWISE_PIXELS = 100 }; /* smaller images leave too much of a panel empty */
+enum { POINTWISE_PIXELS = 16 }; /* smaller images would be copied in crumbs */
 
 static bool pointwise(const sm_conv2d *g, sm_conv2d_pass pass) {
     return pass != SM_CONV2D_BACKWARD_WEIGHT && g->kh == 1 && g->kw == 1 && g->stride_h == 1

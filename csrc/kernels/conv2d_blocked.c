@@ -66,6 +66,15 @@ const conv2d_kernels *sm_conv2d_kernels_in_use(void) {
     return &sm_conv2d_kernels_ref;
 }
 
+const conv2d_kernels *sm_conv2d_kernels_for(int64_t channels) {
+#if defined(__x86_64__)
+    if (sm_cpu_isa() == SM_ISA_AVX512 && channels <= 8)
+        return &sm_conv2d_kernels_avx2; /* half of a 512-bit vector would be idle */
+#endif
+    (void)channels;
+    return sm_conv2d_kernels_in_use();
+}
+
 /* ---- the plan ------------------------------------------------------------------------------- */
 
 /* Rows of a strip, or images where a strip holds several; as even among the threads as it goes. */
@@ -158,7 +167,7 @@ static sm_status make_plan(plan *p, const sm_conv2d *g, sm_error *err) {
     }
     sm_axis_fill(&p->v, g->kh, g->pad_h, g->dilation_h);
     sm_axis_fill(&p->h, g->kw, g->pad_w, g->dilation_w);
-    p->k = sm_conv2d_kernels_in_use();
+    p->k = sm_conv2d_kernels_for(p->dst_channels);
     p->n = g->n;
     p->groups = g->groups;
     p->block = p->k->lanes_per_vector * p->k->vectors;

@@ -53,7 +53,7 @@ typedef struct conv2d_grad_args {
 
 /* out[i][p] = bias[i] + sum over k < depth of w[k][i] * panel[k][p] */
 typedef struct conv2d_panel {
-    const float *panel; /* [depth][pixels in whole vectors] */
+    const float *panel; /* [depth][3 vectors] */
     const float *w;     /* [depth][pointwise_rows] */
     const float *bias;  /* [pointwise_rows] */
     int64_t depth, plane;
@@ -110,9 +110,6 @@ typedef struct conv2d_kernels {
     void (*winograd_output_back)(int n, const conv2d_square *a, float *out, int64_t step);
     int pointwise_rows;
     void (*pointwise)(const conv2d_panel *a);
-    /* panel[c][p] = src[c][p], `plane` floats apart there, whole vectors apart here */
-    void (*pointwise_load)(const float *src, int64_t plane, int64_t channels, int pixels,
-                           float *panel);
 } conv2d_kernels;
 
 extern const conv2d_kernels sm_conv2d_kernels_ref;
@@ -120,8 +117,9 @@ extern const conv2d_kernels sm_conv2d_kernels_ref;
 extern const conv2d_kernels sm_conv2d_kernels_avx2, sm_conv2d_kernels_avx512;
 #endif
 
-/* The kernels of the path in use. */
+/* The kernels of the path in use, and of these the best for a number of output channels. */
 const conv2d_kernels *sm_conv2d_kernels_in_use(void);
+const conv2d_kernels *sm_conv2d_kernels_for(int64_t channels);
 
 sm_status sm_conv2d_blocked_forward(const sm_conv2d *g, const float *x, const float *w,
                                  const float *bias, float *y, bool relu, sm_error *err);

@@ -272,7 +272,7 @@ INLINE void pointwise_of(const conv2d_panel *a, const int nv) {
         UNROLL for (int v = 0; v < nv; v++) sum[i][v] = v_set(a->bias[i]);
     }
     const float *x = a->panel, *w = a->w;
-    for (int64_t k = 0; k < a->depth; k++, x += nv * VL, w += POINTWISE_ROWS) {
+    for (int64_t k = 0; k < a->depth; k++, x += 3 * VL, w += POINTWISE_ROWS) {
         vec xs[3];
         UNROLL for (int v = 0; v < nv; v++) xs[v] = v_load(x + v * VL);
         UNROLL for (int i = 0; i < POINTWISE_ROWS; i++) {
@@ -304,19 +304,6 @@ static void pointwise(const conv2d_panel *a) {
         pointwise_of(a, 1);
 }
 
-static void pointwise_load(const float *src, int64_t plane, int64_t channels, int pixels,
-                           float *panel) {
-    const int whole = pixels / VL, rest = pixels % VL;
-    for (int64_t c = 0; c < channels; c++, src += plane) {
-        for (int v = 0; v < whole; v++, panel += VL)
-            v_store(panel, v_load(src + v * VL));
-        if (rest) {
-            v_store(panel, v_load_n(src + whole * VL, rest));
-            panel += VL;
-        }
-    }
-}
-
 #include "kernels/conv2d_winograd_impl.h"
 
 const conv2d_kernels KERNELS_NAME = {
@@ -344,5 +331,4 @@ const conv2d_kernels KERNELS_NAME = {
     winograd_output_back,
     POINTWISE_ROWS,
     pointwise,
-    pointwise_load,
 };

@@ -3,7 +3,8 @@
  * For every image y[o, p] = w[o, c] x[c, p], a matrix product whose operands already lie as it wants
  * them: vectors hold neighbouring pixels, and nothing is turned to [pixel][channel] and back. Some
  * pixels of all channels are copied into a panel, so that they lie together, and blocks of output
- * channels are summed in registers from it.
+ * channels are summed in registers from it. The pixels of all images count as one row, so a panel may
+ * hold the end of one image and the beginning of the next.
  */
 #include <string.h>
 
@@ -14,9 +15,9 @@
 
 typedef struct job {
     const conv2d_kernels *k;
-    int64_t src_channels, dst_channels, pixels; /* pixels of an image */
-    int64_t panels;                             /* of an image */
-    int64_t width;                              /* pixels of a full panel */
+    int64_t src_channels, dst_channels;
+    int64_t pixels, total; /* of an image, of all */
+    int64_t width;         /* pixels of a panel */
     const float *src, *w, *bias;                /* bias [dst_channels in whole blocks] */
     int64_t row_stride, column_stride;          /* of w: from output to output, source to source */
     float *dst;
@@ -39,24 +40,43 @@ static void pack_blocks(void *context, int64_t begin, int64_t end, int thread) {
             }
 }
 
+/* Copies pixels [first, first + count) of all images, from or to a panel of `pitch`. */
+static void copy_pixels(const job *j, int64_t first, int64_t count, float *panel, int64_t row,
+                        int64_t rows, bool load) {
+    for (int64_t done = 0, part; done < count; done += part) {
+        const int64_t n = (first + done) / j->pixels, p = (first + done) % j->pixels;
+        part = at_most(j->pixels - p, count - done);
+        if (load)
+            j->k->copy_rows(j->src + (n * j->src_channels + row) * j->pixels + p, j->pixels,
+                            panel + done, j->width, rows, part);
+        else
+            j->k->copy_rows(panel + done, j->width,
+                            j->dst + (n * j->dst_channels + row) * j->pixels + p, j->pixels, rows,
+                            part);
+    }
+}
+
 static void do_panels(void *context, int64_t begin, int64_t end, int thread) {
     const job *j = context;
     const int64_t rows = j->k->pointwise_rows;
-    float *panel = j->scratch + thread * j->part;
+    float *panel = j->scratch + thread * j->part, *sums = panel + j->src_channels * j->width;
+    memset(panel, 0, (size_t)j->part * sizeof *panel);
     for (int64_t item = begin; item < end; item++) {
-        const int64_t n = item / j->panels, first = item % j->panels * j->width;
-        const float *src = j->src + n * j->src_channels * j->pixels + first;
-        float *dst = j->dst + n * j->dst_channels * j->pixels + first;
-        conv2d_panel a = {.panel = panel, .depth = j->src_channels,
-                          .pixels = (int)at_most(j->width, j->pixels - first),
-                          .plane = j->pixels, .relu = j->relu};
-        j->k->pointwise_load(src, j->pixels, j->src_channels, a.pixels, panel);
+        const int64_t first = item * j->width, count = at_most(j->width, j->total - first);
+        const int64_t n = first / j->pixels, p = first % j->pixels;
+        const bool whole = p + count <= j->pixels; /* within one image */
+        float *dst = j->dst + n * j->dst_channels * j->pixels + p;
+        conv2d_panel a = {.panel = panel, .depth = j->src_channels, .pixels = (int)count,
+                          .plane = whole ? j->pixels : j->width, .relu = j->relu};
+        copy_pixels(j, first, count, panel, 0, j->src_channels, true);
         for (int64_t row = 0; row < j->dst_channels; row += rows) {
             a.w = j->packed + row * j->src_channels;
             a.bias = j->bias + row;
             a.rows = (int)at_most(rows, j->dst_channels - row);
-            a.out = dst + row * j->pixels;
+            a.out = whole ? dst + row * j->pixels : sums;
             j->k->pointwise(&a);
+            if (!whole)
+                copy_pixels(j, first, count, sums, row, a.rows, false);
         }
     }
 }
@@ -64,11 +84,12 @@ static void do_panels(void *context, int64_t begin, int64_t end, int thread) {
 static sm_status product(job *j, int64_t n, const float *bias, sm_error *err) {
     j->k = sm_conv2d_kernels_in_use();
     j->width = 3 * j->k->lanes_per_vector;
-    j->panels = ceil_div(j->pixels, j->width);
-    j->part = (int64_t)(floats(j->src_channels * j->width) / sizeof(float));
+    j->total = n * j->pixels;
+    j->part = (j->src_channels + j->k->pointwise_rows) * j->width;
+    const int64_t panels = ceil_div(j->total, j->width);
     const int64_t blocks = ceil_div(j->dst_channels, j->k->pointwise_rows);
     const int64_t lanes = blocks * j->k->pointwise_rows;
-    const int64_t threads = at_most(sm_threads(), n * j->panels);
+    const int64_t threads = at_most(sm_threads(), panels);
     const size_t weights = floats(lanes * j->src_channels), biases = floats(lanes);
     char *memory = sm_alloc(weights + biases + (size_t)(threads * j->part) * sizeof(float));
     if (!memory)
@@ -81,7 +102,7 @@ static sm_status product(job *j, int64_t n, const float *bias, sm_error *err) {
     j->packed = (float *)memory;
     j->scratch = (float *)(memory + weights + biases);
     sm_parallel_for(blocks, 4, pack_blocks, j);
-    sm_parallel_for(n * j->panels, 1, do_panels, j);
+    sm_parallel_for(panels, 1, do_panels, j);
     sm_free(memory);
     return SM_OK;
 }
