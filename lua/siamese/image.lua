@@ -167,7 +167,7 @@ end
 -- @tparam number x
 -- @tparam number y
 -- @tparam string text
--- @tparam[opt] table opts `color` (default black), `scale` (default 1: characters of 8 by 8 pixels)
+-- @tparam[opt] table opts `color` (default black), `scale` (default 1: characters of 6 by 8 pixels)
 function M.text(canvas, x, y, text, opts)
    local o = options.check("image.text", opts, { color = { 0, 0, 0 }, scale = 1 })
    imaging.text(canvas, x, y, text, o.color, o.scale)

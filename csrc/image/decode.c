@@ -1,0 +1,192 @@
+/* decode.c: see decode.h. stb_image fills in what a truncated file lacks in some formats, so the end of
+ * the file is looked at first. */
+#include "image/decode.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "stb_image.h"
+#include "stb_image_write.h"
+
+/* ---- reading ---- */
+
+static bool begins(const uint8_t *b, size_t size, const char *magic, size_t n) {
+    return size >= n && memcmp(b, magic, n) == 0;
+}
+
+static bool jpeg_ends(const uint8_t *b, size_t size) {
+    for (size_t i = size; i >= 2; i--)
+        if (b[i - 2] == 0xFF && b[i - 1] == 0xD9)
+            return true;
+    return false;
+}
+
+static bool bmp_fits(const uint8_t *b, size_t size, int width, int height) {
+    if (size < 54)
+        return false;
+    uint64_t offset = b[10] | (uint64_t)b[11] << 8 | (uint64_t)b[12] << 16 | (uint64_t)b[13] << 24;
+    uint64_t bits = b[28] | (uint64_t)b[29] << 8;
+    uint64_t row = ((uint64_t)width * bits + 31) / 32 * 4;
+    return offset + row * (uint64_t)height <= size;
+}
+
+/* Whether a file that begins well also goes on to its end. */
+static bool is_whole(const uint8_t *b, size_t size, int width, int height, int components) {
+    if (begins(b, size, "\xFF\xD8", 2))
+        return jpeg_ends(b, size);
+    if (begins(b, size, "BM", 2))
+        return bmp_fits(b, size, width, height);
+    if (begins(b, size, "GIF8", 4))
+        return memchr(b + size - (size < 16 ? size : 16), 0x3B, size < 16 ? size : 16) != NULL;
+    if (b[0] == 'P')
+        return (uint64_t)width * (uint64_t)height * (uint64_t)components < size;
+    return true; /* PNG: stb_image wants every chunk up to the last */
+}
+
+static sm_status check_header(const uint8_t *b, size_t size, const char *name,
+                              const sm_image_limits *limits, int *width, int *height,
+                              sm_error *err) {
+    int components;
+    if (size == 0)
+        return sm_fail(err, SM_EIO, 0, "%s: the file is empty", name);
+    if ((int64_t)size > limits->bytes || size > INT32_MAX)
+        return sm_fail(err, SM_EIO, 0, "%s: %zu bytes are more than the limit of %lld", name, size,
+                       (long long)limits->bytes);
+    if (b[0] == 'P' && size > 2 && strchr("123", b[1]))
+        return sm_fail(err, SM_EIO, 0, "%s: only binary PGM (P5) and PPM (P6) are read, this is P%c",
+                       name, b[1]);
+    if (!stbi_info_from_memory(b, (int)size, width, height, &components))
+        return sm_fail(err, SM_EIO, 0, "%s: not a PNG, JPEG, PGM, PPM, BMP or GIF picture (%s)", name,
+                       stbi_failure_reason());
+    if (*width > limits->width || *height > limits->height ||
+        (int64_t)*width * *height * 4 > limits->bytes)
+        return sm_fail(err, SM_EIO, 0,
+                       "%s: %d x %d pixels are more than the limits (%lld x %lld, %lld bytes)", name,
+                       *width, *height, (long long)limits->width, (long long)limits->height,
+                       (long long)limits->bytes);
+    if (*width < 1 || *height < 1)
+        return sm_fail(err, SM_EIO, 0, "%s: the picture has no pixels", name);
+    if (!is_whole(b, size, *width, *height, components))
+        return sm_fail(err, SM_EIO, 0, "%s: the file is truncated", name);
+    return SM_OK;
+}
+
+sm_status sm_image_decode(const void *bytes, size_t size, const char *name, int channels,
+                          const sm_image_limits *limits, sm_image *image, sm_error *err) {
+    int width = 0, height = 0, components;
+    sm_status status = check_header(bytes, size, name, limits, &width, &height, err);
+    if (status != SM_OK)
+        return status;
+    uint8_t *pixels =
+        stbi_load_from_memory(bytes, (int)size, &width, &height, &components, channels);
+    if (!pixels)
+        return sm_fail(err, SM_EIO, 0, "%s: the picture is broken (%s)", name,
+                       stbi_failure_reason());
+    int64_t area = (int64_t)width * height;
+    *image = (sm_image){channels, height, width, pixels};
+    if (channels == 1)
+        return SM_OK;
+    image->data = sm_alloc((size_t)(area * channels));
+    for (int c = 0; c < channels && image->data; c++)
+        for (int64_t i = 0; i < area; i++)
+            image->data[c * area + i] = pixels[i * channels + c];
+    sm_free(pixels);
+    return image->data ? SM_OK : sm_fail(err, SM_ENOMEM, 0, "%s: out of memory", name);
+}
+
+/* The whole file in a block of sm_alloc. */
+static sm_status read_file(FILE *file, const char *path, const sm_image_limits *limits,
+                           uint8_t **bytes, size_t *size, sm_error *err) {
+    struct stat info;
+    if (fstat(fileno(file), &info) != 0)
+        return sm_fail(err, SM_EIO, 0, "%s: %s", path, strerror(errno));
+    if (!S_ISREG(info.st_mode))
+        return sm_fail(err, SM_EIO, 0, "%s: not a file", path);
+    if (info.st_size > limits->bytes)
+        return sm_fail(err, SM_EIO, 0, "%s: %lld bytes are more than the limit of %lld", path,
+                       (long long)info.st_size, (long long)limits->bytes);
+    *size = (size_t)info.st_size;
+    *bytes = sm_alloc(*size);
+    if (!*bytes)
+        return sm_fail(err, SM_ENOMEM, 0, "%s: out of memory", path);
+    if (fread(*bytes, 1, *size, file) != *size) {
+        sm_free(*bytes);
+        return sm_fail(err, SM_EIO, 0, "%s: could not be read whole", path);
+    }
+    return SM_OK;
+}
+
+sm_status sm_image_read(const char *path, int channels, const sm_image_limits *limits,
+                        sm_image *image, sm_error *err) {
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        return sm_fail(err, SM_EIO, 0, "%s: %s", path, strerror(errno));
+    sm_status status = read_file(file, path, limits, &bytes, &size, err);
+    fclose(file);
+    if (status != SM_OK)
+        return status;
+    status = sm_image_decode(bytes, size, path, channels, limits, image, err);
+    sm_free(bytes);
+    return status;
+}
+
+void sm_image_free(sm_image *image) {
+    sm_free(image->data);
+    image->data = NULL;
+}
+
+/* ---- writing ---- */
+
+typedef struct sink {
+    FILE *file;
+    bool failed;
+} sink;
+
+static void write_some(void *context, void *data, int size) {
+    sink *s = context;
+    s->failed = s->failed || fwrite(data, 1, (size_t)size, s->file) != (size_t)size;
+}
+
+static bool write_pixels(FILE *file, const uint8_t *planar, int channels, int height, int width) {
+    int64_t area = (int64_t)width * height;
+    sink s = {file, false};
+    uint8_t *pixels = sm_alloc((size_t)(area * channels));
+    if (!pixels)
+        return false;
+    for (int c = 0; c < channels; c++)
+        for (int64_t i = 0; i < area; i++)
+            pixels[i * channels + c] = planar[c * area + i];
+    int ok = stbi_write_png_to_func(write_some, &s, width, height, channels, pixels,
+                                    width * channels);
+    sm_free(pixels);
+    return ok && !s.failed;
+}
+
+sm_status sm_image_write_png(const char *path, const uint8_t *planar, int channels, int64_t height,
+                             int64_t width, sm_error *err) {
+    char temporary[4096];
+    if (height < 1 || width < 1 || height > 1 << 16 || width > 1 << 16)
+        return sm_fail(err, SM_EIO, 0, "%s: cannot write a picture of %lld x %lld pixels", path,
+                       (long long)width, (long long)height);
+    if (snprintf(temporary, sizeof temporary, "%s.tmp%ld", path, (long)getpid()) >=
+        (int)sizeof temporary)
+        return sm_fail(err, SM_EIO, 0, "%.200s...: the path is too long", path);
+    FILE *file = fopen(temporary, "wb");
+    if (!file)
+        return sm_fail(err, SM_EIO, 0, "%s: %s", path, strerror(errno));
+    bool ok = write_pixels(file, planar, channels, (int)height, (int)width);
+    int reason = errno;
+    ok = fclose(file) == 0 && ok;
+    if (ok && rename(temporary, path) == 0)
+        return SM_OK;
+    reason = ok ? errno : reason;
+    remove(temporary);
+    return sm_fail(err, SM_EIO, 0, "%s: could not be written: %s", path, strerror(reason));
+}
