@@ -73,12 +73,17 @@ static bool depthwise(const sm_conv2d *g, sm_conv2d_pass pass) {
 
 /* ---- pointwise ------------------------------------------------------------------------------ */
 
-enum { POINTWISE_PIXELS = 16 }; /* smaller images would be copied in crumbs */
+enum {
+    POINTWISE_PIXELS = 16,       /* smaller images would be copied in crumbs */
+    POINTWISE_GRADIENT = 1 << 16 /* more weights than this want more pixels to a pass over them */
+};
 
 static bool pointwise(const sm_conv2d *g, sm_conv2d_pass pass) {
-    return pass != SM_CONV2D_BACKWARD_WEIGHT && g->kh == 1 && g->kw == 1 && g->stride_h == 1
+    return g->kh == 1 && g->kw == 1 && g->stride_h == 1
            && g->stride_w == 1 && g->pad_h == 0 && g->pad_w == 0 && g->groups == 1
-           && blocked(g, pass) && (double)g->h * (double)g->w >= POINTWISE_PIXELS;
+           && blocked(g, pass) && (double)g->h * (double)g->w >= POINTWISE_PIXELS
+           && (pass != SM_CONV2D_BACKWARD_WEIGHT || g->h * g->w >= 128
+               || (double)g->c * (double)g->o <= POINTWISE_GRADIENT);
 }
 
 /* ---- Winograd ------------------------------------------------------------------------------- */
@@ -105,7 +110,8 @@ static bool winograd(const sm_conv2d *g, sm_conv2d_pass pass) {
 static const candidate candidates[] = {
     {"depthwise", depthwise, sm_conv2d_depthwise_forward, sm_conv2d_depthwise_backward_data,
      sm_conv2d_depthwise_backward_weight},
-    {"pointwise", pointwise, sm_conv2d_pointwise_forward, sm_conv2d_pointwise_backward_data, NULL},
+    {"pointwise", pointwise, sm_conv2d_pointwise_forward, sm_conv2d_pointwise_backward_data,
+     sm_conv2d_pointwise_backward_weight},
     {"Winograd", winograd, sm_conv2d_winograd_forward, sm_conv2d_winograd_backward_data,
      sm_conv2d_winograd_backward_weight},
     {"implicit GEMM", blocked, sm_conv2d_blocked_forward, sm_conv2d_blocked_backward_data,

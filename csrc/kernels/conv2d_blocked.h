@@ -49,6 +49,7 @@ typedef struct conv2d_grad_args {
     int64_t dy_stride; /* floats between the pixels of dy */
     float *dw;         /* [taps][run][lanes] */
     float *dbias;      /* [lanes] += sum of dy, or NULL */
+    int64_t row;       /* of grad_planes: floats from row to row */
 } conv2d_grad_args;
 
 /* out[i][p] = bias[i] + sum over k < depth of w[k][i] * panel[k][p] */
@@ -78,6 +79,8 @@ typedef struct conv2d_kernels {
     /* The two loops, for blocks of 1 .. vectors vectors (index 0 is one vector). */
     void (*tile[4])(const conv2d_tile_args *);
     void (*grad[4])(const conv2d_grad_args *);
+    /* dw[r][lane] += sum over pixel p of src[r * row + p] * dy[p][lane] */
+    void (*grad_planes[4])(const conv2d_grad_args *);
     /* dst[position[q]][c] = src[c][q] for q < count, c < channels */
     void (*to_pixels)(const float *src, int64_t plane, int64_t channels, int64_t count,
                       const int32_t *position, float *dst);
@@ -152,5 +155,7 @@ sm_status sm_conv2d_pointwise_forward(const sm_conv2d *g, const float *x, const 
                                       const float *bias, float *y, bool relu, sm_error *err);
 sm_status sm_conv2d_pointwise_backward_data(const sm_conv2d *g, const float *dy, const float *w,
                                             float *dx, sm_error *err);
+sm_status sm_conv2d_pointwise_backward_weight(const sm_conv2d *g, const float *x, const float *dy,
+                                              float *dw, float *dbias, sm_error *err);
 
 #endif

@@ -113,17 +113,55 @@ INLINE void grads(const conv2d_grad_args *a, const int nv) {
     }
 }
 
+/* The same from planes: row r lies at src + r * a->row, its pixels side by side. */
+INLINE void plane_tile(const conv2d_grad_args *a, int64_t r, const int nr, const int nv) {
+    vec sum[ROWS][VECTORS];
+    const float *x[ROWS], *dy = a->dy;
+    float *dw = a->dw + r * nv * VL;
+    UNROLL for (int i = 0; i < nr; i++) {
+        x[i] = a->src + (r + i) * a->row;
+        UNROLL for (int v = 0; v < nv; v++) sum[i][v] = v_load(dw + (i * nv + v) * VL);
+    }
+    for (int64_t p = 0; p < a->count; p++, dy += nv * VL) {
+        vec g[VECTORS];
+        UNROLL for (int v = 0; v < nv; v++) g[v] = v_load(dy + v * VL);
+        UNROLL for (int i = 0; i < nr; i++) {
+            const vec xi = v_set(x[i][p]);
+            UNROLL for (int v = 0; v < nv; v++) sum[i][v] = v_fma(xi, g[v], sum[i][v]);
+        }
+    }
+    UNROLL for (int i = 0; i < nr; i++) {
+        UNROLL for (int v = 0; v < nv; v++) v_store(dw + (i * nv + v) * VL, sum[i][v]);
+    }
+}
+
+INLINE void plane_grads(const conv2d_grad_args *a, const int nv) {
+    int64_t r = 0;
+    for (; r + ROWS <= a->run; r += ROWS)
+        plane_tile(a, r, ROWS, nv);
+    for (; r + 4 <= a->run; r += 4)
+        plane_tile(a, r, 4, nv);
+    for (; r + 2 <= a->run; r += 2)
+        plane_tile(a, r, 2, nv);
+    if (r < a->run)
+        plane_tile(a, r, 1, nv);
+}
+
 static void tiles_1(const conv2d_tile_args *a) { tiles(a, PIXELS_1, 1); }
 static void grads_1(const conv2d_grad_args *a) { grads(a, 1); }
+static void plane_grads_1(const conv2d_grad_args *a) { plane_grads(a, 1); }
 #if VECTORS >= 2
 static void tiles_2(const conv2d_tile_args *a) { tiles(a, PIXELS_2, 2); }
 static void grads_2(const conv2d_grad_args *a) { grads(a, 2); }
+static void plane_grads_2(const conv2d_grad_args *a) { plane_grads(a, 2); }
 #endif
 #if VECTORS >= 4
 static void tiles_3(const conv2d_tile_args *a) { tiles(a, PIXELS_3, 3); }
 static void grads_3(const conv2d_grad_args *a) { grads(a, 3); }
+static void plane_grads_3(const conv2d_grad_args *a) { plane_grads(a, 3); }
 static void tiles_4(const conv2d_tile_args *a) { tiles(a, PIXELS_4, 4); }
 static void grads_4(const conv2d_grad_args *a) { grads(a, 4); }
+static void plane_grads_4(const conv2d_grad_args *a) { plane_grads(a, 4); }
 #endif
 
 INLINE int at_most_vl(int64_t n) {
@@ -313,9 +351,11 @@ const conv2d_kernels KERNELS_NAME = {
 #if VECTORS >= 4
     {tiles_1, tiles_2, tiles_3, tiles_4},
     {grads_1, grads_2, grads_3, grads_4},
+    {plane_grads_1, plane_grads_2, plane_grads_3, plane_grads_4},
 #elif VECTORS >= 2
     {tiles_1, tiles_2, NULL, NULL},
     {grads_1, grads_2, NULL, NULL},
+    {plane_grads_1, plane_grads_2, NULL, NULL},
 #endif
     to_pixels,
     from_pixels,

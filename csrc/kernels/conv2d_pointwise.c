@@ -1,4 +1,4 @@
-/* conv2d_pointwise.c: 1x1 kernels with stride 1, forward and backward-data.
+/* conv2d_pointwise.c: 1x1 kernels with stride 1.
  *
  * For every image y[o, p] = w[o, c] x[c, p], a matrix product whose operands already lie as it wants
  * them: vectors hold neighbouring pixels, and nothing is turned to [pixel][channel] and back. Some
@@ -119,4 +119,133 @@ sm_status sm_conv2d_pointwise_backward_data(const sm_conv2d *g, const float *dy,
     job j = {.src_channels = g->o, .dst_channels = g->c, .pixels = g->h * g->w, .src = dy, .w = w,
              .row_stride = 1, .column_stride = g->c, .dst = dx};
     return product(&j, g->n, NULL, err);
+}
+
+/* ---- the weight gradient -------------------------------------------------------------------- */
+
+enum { GRAD_CHUNK = 128 }; /* pixels whose lanes stay in the first-level cache */
+
+/* sums[row][lane] += sum over pixels of rows[row, p] * lanes[lane, p]. One of x and dy gives the
+ * rows and is read from its planes as they lie, the other gives the lanes and is turned to
+ * [pixel][lane] on the way: whichever way round costs less. */
+typedef struct grad_job {
+    const conv2d_kernels *k;
+    const float *row_planes, *lane_planes, *dy;
+    int64_t rows, lanes, padded, outputs; /* lanes in whole vectors: padded */
+    int64_t n, pixels, block;
+    float *sums;                          /* [threads][part]: [block][rows][lanes], then dbias */
+    int64_t part;
+    int64_t threads;
+    bool *used;
+    float *scratch;                       /* [threads][GRAD_CHUNK * block] */
+    const int32_t *wide, *narrow;         /* [GRAD_CHUNK]: positions of pixels in a block */
+    float *dw, *dbias;
+    int64_t row_stride, lane_stride;      /* of dw */
+} grad_job;
+
+/* `count` pixels from p on of image n. */
+static void grad_chunk(const grad_job *j, int64_t n, int64_t p, int64_t count, float *turned,
+                       float *sums) {
+    for (int64_t lane = 0; lane < j->padded; lane += j->block) {
+        const int64_t wide = at_most(j->block, j->padded - lane);
+        const int64_t there = at_most(wide, j->lanes - lane);
+        if (there < wide) /* lanes without a channel must be finite */
+            memset(turned, 0, (size_t)(count * wide) * sizeof *turned);
+        j->k->to_pixels(j->lane_planes + (n * j->lanes + lane) * j->pixels + p, j->pixels, there,
+                        count, wide == j->block ? j->wide : j->narrow, turned);
+        const conv2d_grad_args args = {.src = j->row_planes + n * j->rows * j->pixels + p,
+                                       .count = count, .run = j->rows, .row = j->pixels,
+                                       .dy = turned, .dy_stride = wide,
+                                       .dw = sums + lane * j->rows};
+        j->k->grad_planes[wide / j->k->lanes_per_vector - 1](&args);
+    }
+    for (int64_t o = 0; j->dbias && o < j->outputs; o++)
+        sums[j->padded * j->rows + o] +=
+            j->k->sum(j->dy + (n * j->outputs + o) * j->pixels + p, count);
+}
+
+static void grad_range(void *context, int64_t begin, int64_t end, int thread) {
+    const grad_job *j = context;
+    const int64_t chunks = ceil_div(j->pixels, GRAD_CHUNK);
+    float *sums = j->sums + thread * j->part;
+    j->used[thread] = true;
+    memset(sums, 0, (size_t)j->part * sizeof *sums);
+    for (int64_t item = begin; item < end; item++) {
+        const int64_t p = item % chunks * GRAD_CHUNK;
+        grad_chunk(j, item / chunks, p, at_most(GRAD_CHUNK, j->pixels - p),
+                   j->scratch + thread * GRAD_CHUNK * j->block, sums);
+    }
+}
+
+/* The threads' sums at `at`, in their order. */
+static float total(const grad_job *j, int64_t at) {
+    float sum = 0.0f;
+    for (int64_t i = 0; i < j->threads; i++)
+        if (j->used[i])
+            sum += j->sums[i * j->part + at];
+    return sum;
+}
+
+static void finish_rows(void *context, int64_t begin, int64_t end, int thread) {
+    const grad_job *j = context;
+    (void)thread;
+    for (int64_t row = begin; row < end; row++)
+        for (int64_t lane = 0; lane < j->lanes; lane++) {
+            const int64_t first = lane / j->block * j->block;
+            const int64_t wide = at_most(j->block, j->padded - first);
+            j->dw[row * j->row_stride + lane * j->lane_stride] =
+                total(j, first * j->rows + row * wide + lane - first);
+        }
+}
+
+/* Cycles a pixel, about: the sums, and turning the lanes. */
+static double cost(int64_t rows, int64_t lanes, int64_t vector) {
+    return (double)(rows * ceil_div(lanes, vector)) + 0.45 * (double)lanes;
+}
+
+/* Chooses which of x and dy gives the rows, and sizes the scratch memory. */
+static void set_sides(grad_job *j, const sm_conv2d *g, const float *x, const float *dy) {
+    const int64_t vector = j->k->lanes_per_vector;
+    const bool outputs = cost(g->c, g->o, vector) <= cost(g->o, g->c, vector);
+    j->row_planes = outputs ? x : dy;
+    j->lane_planes = outputs ? dy : x;
+    j->rows = outputs ? g->c : g->o;
+    j->lanes = outputs ? g->o : g->c;
+    j->row_stride = outputs ? 1 : g->c;
+    j->lane_stride = outputs ? g->c : 1;
+    j->padded = ceil_div(j->lanes, vector) * vector;
+    j->block = at_most(vector * j->k->vectors, j->padded);
+    j->part = (int64_t)(floats(j->padded * j->rows + g->o) / sizeof(float));
+    j->threads = at_most(sm_threads(), g->n * ceil_div(j->pixels, GRAD_CHUNK));
+}
+
+sm_status sm_conv2d_pointwise_backward_weight(const sm_conv2d *g, const float *x, const float *dy,
+                                              float *dw, float *dbias, sm_error *err) {
+    grad_job j = {.k = sm_conv2d_kernels_in_use(), .dy = dy, .outputs = g->o, .n = g->n,
+                  .pixels = g->h * g->w, .dw = dw, .dbias = dbias};
+    set_sides(&j, g, x, dy);
+    const int64_t sums = j.threads * j.part, turned = j.threads * GRAD_CHUNK * j.block;
+    arena a = {NULL, 0};
+    int32_t *wide = NULL, *narrow = NULL;
+    for (int pass = 0; pass < 2; pass++) {
+        a.used = 0;
+        j.sums = carve(&a, sums, sizeof *j.sums);
+        j.scratch = carve(&a, turned, sizeof *j.scratch);
+        j.wide = wide = carve(&a, GRAD_CHUNK, sizeof *wide);
+        j.narrow = narrow = carve(&a, GRAD_CHUNK, sizeof *narrow);
+        j.used = carve(&a, j.threads, sizeof *j.used);
+        if (!a.base && !(a.base = sm_alloc(a.used)))
+            return sm_fail(err, SM_ENOMEM, 0, "conv2d: no memory for its work space");
+    }
+    for (int32_t q = 0; q < GRAD_CHUNK; q++) {
+        wide[q] = q * (int32_t)j.block;
+        narrow[q] = q * (int32_t)(j.padded % j.block);
+    }
+    memset(j.used, 0, (size_t)j.threads * sizeof *j.used);
+    sm_parallel_for(g->n * ceil_div(j.pixels, GRAD_CHUNK), 1, grad_range, &j);
+    sm_parallel_for(j.rows, 8, finish_rows, &j);
+    for (int64_t o = 0; dbias && o < g->o; o++)
+        dbias[o] = total(&j, j.padded * j.rows + o);
+    sm_free(a.base);
+    return SM_OK;
 }
