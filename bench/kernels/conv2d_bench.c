@@ -1,5 +1,5 @@
-/* conv2d_bench.c: GFLOP/s of the three convolution passes on the shapes of the networks that people
- * train, beside the machine's FMA peak.
+/* conv2d_bench.c: GFLOP/s of the three convolution passes on the shapes of the networks
+ * that people train, beside the machine's FMA peak.
  *
  *     conv2d_bench [threads [name-part]]
  *
@@ -87,13 +87,15 @@ static double best_time(const arrays *a, int which) {
 }
 
 static void measure(const entry *e) {
-    arrays a = {.g = {e->n, e->c, e->size, e->size, e->o, e->k, e->k, e->stride, e->stride, e->pad,
-                      e->pad, 1, 1, e->groups, 0, 0}};
+    arrays a = {.g = {e->n, e->c, e->size, e->size, e->o, e->k, e->k, e->stride,
+                      e->stride, e->pad, e->pad, 1, 1, e->groups, 0, 0}};
     a.g.oh = a.g.ow = sm_conv2d_out(e->size, e->k, e->stride, e->pad, 1);
-    int64_t sizes[] = {e->n * e->c * e->size * e->size, e->o * (e->c / e->groups) * e->k * e->k, e->o,
+    int64_t sizes[] = {e->n * e->c * e->size * e->size,
+                       e->o * (e->c / e->groups) * e->k * e->k, e->o,
                        e->n * e->o * a.g.oh * a.g.ow};
     float **fields[] = {&a.x, &a.w, &a.bias, &a.y, &a.dx, &a.dw, &a.dbias};
-    int64_t counts[] = {sizes[0], sizes[1], sizes[2], sizes[3], sizes[0], sizes[1], sizes[2]};
+    int64_t counts[] = {sizes[0], sizes[1], sizes[2], sizes[3],
+                        sizes[0], sizes[1], sizes[2]};
     sm_rng rng;
     sm_rng_seed(&rng, 1);
     for (int i = 0; i < 7; i++) {
@@ -117,8 +119,9 @@ int main(int argc, char **argv) {
         return 1;
     if (argc > 1)
         sm_set_threads(atoi(argv[1]));
-    printf("%s, %d threads\n%-12s %20s %20s %20s\n", sm_isa_name(sm_cpu_isa()), sm_threads(), "shape",
-           "forward   GFLOP/s", "data   GFLOP/s", "weight   GFLOP/s");
+    printf("%s, %d threads\n%-12s %20s %20s %20s\n", sm_isa_name(sm_cpu_isa()),
+           sm_threads(), "shape", "forward   GFLOP/s", "data   GFLOP/s",
+           "weight   GFLOP/s");
     for (size_t i = 0; i < sizeof entries / sizeof *entries; i++)
         if (argc < 3 || strstr(entries[i].name, argv[2]))
             measure(&entries[i]);

@@ -1,7 +1,7 @@
 /* conv2d.c: which algorithm a convolution takes. See conv2d.h.
  *
- * The candidates are asked in order, special cases first; the first that suits a shape and a pass
- * does it. The plain loops suit everything.
+ * The candidates are asked in order, special cases first; the first that suits a shape
+ * and a pass does it. The plain loops suit everything.
  */
 #include "kernels/conv2d.h"
 
@@ -13,15 +13,16 @@
 typedef struct candidate {
     const char *name;
     bool (*suits)(const sm_conv2d *g, sm_conv2d_pass pass);
-    sm_status (*forward)(const sm_conv2d *g, const float *x, const float *w, const float *bias,
-                         float *y, bool relu, sm_error *err);
-    sm_status (*backward_data)(const sm_conv2d *g, const float *dy, const float *w, float *dx,
-                               sm_error *err);
-    sm_status (*backward_weight)(const sm_conv2d *g, const float *x, const float *dy, float *dw,
-                                 float *dbias, sm_error *err);
+    sm_status (*forward)(const sm_conv2d *g, const float *x, const float *w,
+                         const float *bias, float *y, bool relu, sm_error *err);
+    sm_status (*backward_data)(const sm_conv2d *g, const float *dy, const float *w,
+                               float *dx, sm_error *err);
+    sm_status (*backward_weight)(const sm_conv2d *g, const float *x, const float *dy,
+                                 float *dw, float *dbias, sm_error *err);
 } candidate;
 
-/* ---- the plain loops ------------------------------------------------------------------------ */
+/* ---- the plain loops
+ * ------------------------------------------------------------------------ */
 
 static bool anything(const sm_conv2d *g, sm_conv2d_pass pass) {
     (void)g;
@@ -43,75 +44,85 @@ static sm_status plain_backward_data(const sm_conv2d *g, const float *dy, const 
     return SM_OK;
 }
 
-static sm_status plain_backward_weight(const sm_conv2d *g, const float *x, const float *dy,
-                                       float *dw, float *dbias, sm_error *err) {
+static sm_status plain_backward_weight(const sm_conv2d *g, const float *x,
+                                       const float *dy, float *dw, float *dbias,
+                                       sm_error *err) {
     (void)err;
     sm_conv2d_backward_weight_ref(g, x, dy, dw, dbias);
     return SM_OK;
 }
 
-/* ---- implicit GEMM -------------------------------------------------------------------------- */
+/* ---- implicit GEMM
+ * -------------------------------------------------------------------------- */
 
-/* A strip is addressed in 32 bits; shapes without work go to the plain loops, and so do steps and
- * borders so wide that a strip would be mostly nothing. */
+/* A strip is addressed in 32 bits; shapes without work go to the plain loops, and so do
+ * steps and borders so wide that a strip would be mostly nothing. */
 static bool blocked(const sm_conv2d *g, sm_conv2d_pass pass) {
     if (!g->n || !g->c || !g->o || !g->h || !g->w || !g->oh || !g->ow || !g->kh || !g->kw)
         return false;
     double rows = (double)g->dilation_h * (double)g->kh + (double)g->stride_h;
-    double columns = (double)g->w + 2.0 * (double)g->pad_w + (double)g->dilation_w * (double)g->kw
-                     + (double)g->stride_w;
+    double columns = (double)g->w + 2.0 * (double)g->pad_w +
+                     (double)g->dilation_w * (double)g->kw + (double)g->stride_w;
     double channels = (double)(g->c > g->o ? g->c : g->o) + 64.0;
     return pass >= SM_CONV2D_FORWARD && rows * columns * channels < (double)(1 << 28);
 }
 
-/* ---- depthwise ------------------------------------------------------------------------------ */
+/* ---- depthwise
+ * ------------------------------------------------------------------------------ */
 
 static bool depthwise(const sm_conv2d *g, sm_conv2d_pass pass) {
-    return g->c == g->groups && g->o == g->groups && g->c > 1 && blocked(g, pass)
-           && (double)(g->h + 2 * g->pad_h) * (double)(g->w + 2 * g->pad_w) < (double)(1 << 26);
+    return g->c == g->groups && g->o == g->groups && g->c > 1 && blocked(g, pass) &&
+           (double)(g->h + 2 * g->pad_h) * (double)(g->w + 2 * g->pad_w) <
+               (double)(1 << 26);
 }
 
-/* ---- pointwise ------------------------------------------------------------------------------ */
+/* ---- pointwise
+ * ------------------------------------------------------------------------------ */
 
 enum {
-    POINTWISE_PIXELS = 16,       /* smaller images would be copied in crumbs */
-    POINTWISE_GRADIENT = 1 << 16 /* more weights than this want more pixels to a pass over them */
+    POINTWISE_PIXELS = 16, /* smaller images would be copied in crumbs */
+    POINTWISE_GRADIENT =
+        1 << 16 /* more weights than this want more pixels to a pass over them */
 };
 
 static bool pointwise(const sm_conv2d *g, sm_conv2d_pass pass) {
-    return g->kh == 1 && g->kw == 1 && g->stride_h == 1
-           && g->stride_w == 1 && g->pad_h == 0 && g->pad_w == 0 && g->groups == 1
-           && blocked(g, pass) && (double)g->h * (double)g->w >= POINTWISE_PIXELS
-           && (pass != SM_CONV2D_BACKWARD_WEIGHT || g->h * g->w >= 128
-               || (double)g->c * (double)g->o <= POINTWISE_GRADIENT);
+    return g->kh == 1 && g->kw == 1 && g->stride_h == 1 && g->stride_w == 1 &&
+           g->pad_h == 0 && g->pad_w == 0 && g->groups == 1 && blocked(g, pass) &&
+           (double)g->h * (double)g->w >= POINTWISE_PIXELS &&
+           (pass != SM_CONV2D_BACKWARD_WEIGHT || g->h * g->w >= 128 ||
+            (double)g->c * (double)g->o <= POINTWISE_GRADIENT);
 }
 
-/* ---- Winograd ------------------------------------------------------------------------------- */
+/* ---- Winograd
+ * ------------------------------------------------------------------------------- */
 
 enum {
-    WINOGRAD_CHANNELS = 16,      /* below it the transforms cost more than the products saved */
-    WINOGRAD_TILES = 24,         /* to a thread: fewer do not pay for the larger weights */
-    WINOGRAD_GRADIENT = 9 << 16  /* weights: more, and a thread's sums of dw outgrow the caches */
+    WINOGRAD_CHANNELS =
+        16,              /* below it the transforms cost more than the products saved */
+    WINOGRAD_TILES = 24, /* to a thread: fewer do not pay for the larger weights */
+    WINOGRAD_GRADIENT =
+        9 << 16 /* weights: more, and a thread's sums of dw outgrow the caches */
 };
 
 static bool winograd(const sm_conv2d *g, sm_conv2d_pass pass) {
     bool data = pass == SM_CONV2D_BACKWARD_DATA;
     double pixels = data ? (double)g->h * (double)g->w : (double)g->oh * (double)g->ow;
-    double taps = (double)g->kh * (double)g->kw, products = sm_conv2d_winograd_products(g->kh);
-    return g->kh == g->kw && g->kh >= 3 && g->stride_h == 1 && g->stride_w == 1
-           && g->dilation_h == 1 && g->dilation_w == 1 && g->groups == 1 && g->pad_h < g->kh
-           && g->pad_w < g->kh && g->c >= WINOGRAD_CHANNELS && g->o >= WINOGRAD_CHANNELS
-           && blocked(g, pass)
-           && (double)g->n * pixels * products > 36.0 * WINOGRAD_TILES * sm_threads()
-           && (pass != SM_CONV2D_BACKWARD_WEIGHT
-               || (double)g->c * (double)g->o * taps <= WINOGRAD_GRADIENT);
+    double taps = (double)g->kh * (double)g->kw,
+           products = sm_conv2d_winograd_products(g->kh);
+    return g->kh == g->kw && g->kh >= 3 && g->stride_h == 1 && g->stride_w == 1 &&
+           g->dilation_h == 1 && g->dilation_w == 1 && g->groups == 1 &&
+           g->pad_h < g->kh && g->pad_w < g->kh && g->c >= WINOGRAD_CHANNELS &&
+           g->o >= WINOGRAD_CHANNELS && blocked(g, pass) &&
+           (double)g->n * pixels * products > 36.0 * WINOGRAD_TILES * sm_threads() &&
+           (pass != SM_CONV2D_BACKWARD_WEIGHT ||
+            (double)g->c * (double)g->o * taps <= WINOGRAD_GRADIENT);
 }
 
 static const candidate candidates[] = {
-    {"depthwise", depthwise, sm_conv2d_depthwise_forward, sm_conv2d_depthwise_backward_data,
-     sm_conv2d_depthwise_backward_weight},
-    {"pointwise", pointwise, sm_conv2d_pointwise_forward, sm_conv2d_pointwise_backward_data,
-     sm_conv2d_pointwise_backward_weight},
+    {"depthwise", depthwise, sm_conv2d_depthwise_forward,
+     sm_conv2d_depthwise_backward_data, sm_conv2d_depthwise_backward_weight},
+    {"pointwise", pointwise, sm_conv2d_pointwise_forward,
+     sm_conv2d_pointwise_backward_data, sm_conv2d_pointwise_backward_weight},
     {"Winograd", winograd, sm_conv2d_winograd_forward, sm_conv2d_winograd_backward_data,
      sm_conv2d_winograd_backward_weight},
     {"implicit GEMM", blocked, sm_conv2d_blocked_forward, sm_conv2d_blocked_backward_data,
@@ -126,19 +137,20 @@ static const candidate *choose(const sm_conv2d *g, sm_conv2d_pass pass) {
     return c;
 }
 
-sm_status sm_conv2d_forward(const sm_conv2d *g, const float *x, const float *w, const float *bias,
-                            float *y, bool relu, sm_error *err) {
+sm_status sm_conv2d_forward(const sm_conv2d *g, const float *x, const float *w,
+                            const float *bias, float *y, bool relu, sm_error *err) {
     return choose(g, SM_CONV2D_FORWARD)->forward(g, x, w, bias, y, relu, err);
 }
 
-sm_status sm_conv2d_backward_data(const sm_conv2d *g, const float *dy, const float *w, float *dx,
-                                  sm_error *err) {
+sm_status sm_conv2d_backward_data(const sm_conv2d *g, const float *dy, const float *w,
+                                  float *dx, sm_error *err) {
     return choose(g, SM_CONV2D_BACKWARD_DATA)->backward_data(g, dy, w, dx, err);
 }
 
-sm_status sm_conv2d_backward_weight(const sm_conv2d *g, const float *x, const float *dy, float *dw,
-                                    float *dbias, sm_error *err) {
-    return choose(g, SM_CONV2D_BACKWARD_WEIGHT)->backward_weight(g, x, dy, dw, dbias, err);
+sm_status sm_conv2d_backward_weight(const sm_conv2d *g, const float *x, const float *dy,
+                                    float *dw, float *dbias, sm_error *err) {
+    return choose(g, SM_CONV2D_BACKWARD_WEIGHT)
+        ->backward_weight(g, x, dy, dw, dbias, err);
 }
 
 const char *sm_conv2d_algorithm(const sm_conv2d *g, sm_conv2d_pass pass) {

@@ -6,7 +6,11 @@ axis sm_axis_forward(int64_t in, int64_t out, int64_t stride) {
 }
 
 axis sm_axis_backward(int64_t in, int64_t out, int64_t stride) {
-    return (axis){.src = out, .dst = in, .src_step = 1, .dst_step = stride, .backward = true,
+    return (axis){.src = out,
+                  .dst = in,
+                  .src_step = 1,
+                  .dst_step = stride,
+                  .backward = true,
                   .phases = at_most(stride, in)};
 }
 

@@ -1,10 +1,10 @@
 /* conv2d_axis.h: one axis of a convolution, seen as a gathering. Internal to the kernels.
  *
- * Forward and backward-data are the same sum over "taps": a destination pixel gathers, for each tap
- * of the kernel, one source pixel. Forward, output i takes tap p from input
- * i * stride + p * dilation - pad. Backward-data, the destination (dx) splits into `stride` phases:
- * a + stride * i takes tap p from dy at i + (a + pad - p * dilation) / stride, for the p where that
- * divides. So no product with an inserted zero is ever done.
+ * Forward and backward-data are the same sum over "taps": a destination pixel gathers,
+ * for each tap of the kernel, one source pixel. Forward, output i takes tap p from input
+ * i * stride + p * dilation - pad. Backward-data, the destination (dx) splits into
+ * `stride` phases: a + stride * i takes tap p from dy at i + (a + pad - p * dilation) /
+ * stride, for the p where that divides. So no product with an inserted zero is ever done.
  */
 #ifndef SM_KERNELS_CONV2D_AXIS_H
 #define SM_KERNELS_CONV2D_AXIS_H
@@ -43,14 +43,16 @@ typedef struct axis {
     int64_t src, dst;           /* sizes */
     int64_t src_step, dst_step; /* from one pixel of a phase to the next */
     int64_t phases, taps;
-    int64_t *start;             /* [phases + 1]: a phase's taps in the next two */
-    int64_t *index, *offset;    /* [taps]: place in the kernel; source - i * src_step, ascending */
-    int64_t low, high;          /* least and greatest offset */
+    int64_t *start; /* [phases + 1]: a phase's taps in the next two */
+    int64_t *index,
+        *offset;       /* [taps]: place in the kernel; source - i * src_step, ascending */
+    int64_t low, high; /* least and greatest offset */
     bool backward;
-    bool dense;                 /* within a phase, each offset is one more than the one before */
+    bool dense; /* within a phase, each offset is one more than the one before */
 } axis;
 
-/* An axis of the forward pass (from `in` to `out` pixels) and of backward-data (back again). */
+/* An axis of the forward pass (from `in` to `out` pixels) and of backward-data (back
+ * again). */
 axis sm_axis_forward(int64_t in, int64_t out, int64_t stride);
 axis sm_axis_backward(int64_t in, int64_t out, int64_t stride);
 /* Takes the arrays' room, then (with memory) sm_axis_fill() fills them. */

@@ -1,12 +1,14 @@
 /* conv2d_blocked.c: convolution as an implicit GEMM, for any shape.
  *
- * Forward and backward-data are one gathering (conv2d_axis.h), over pixels of all channels.
+ * Forward and backward-data are one gathering (conv2d_axis.h), over pixels of all
+ * channels.
  *
- * The work is cut into strips: some rows of one image, or several whole small images. For a strip
- * the source is copied, with its zero border, to [pixel][channel]; blocks of output channels are
- * then summed tile by tile against packed weights, and copied back to planes. The weight gradient
- * uses the same copies with the pixels as the sum: a thread adds its strips into sums of its own,
- * which are added in the order of the threads at the end.
+ * The work is cut into strips: some rows of one image, or several whole small images. For
+ * a strip the source is copied, with its zero border, to [pixel][channel]; blocks of
+ * output channels are then summed tile by tile against packed weights, and copied back to
+ * planes. The weight gradient uses the same copies with the pixels as the sum: a thread
+ * adds its strips into sums of its own, which are added in the order of the threads at
+ * the end.
  */
 #include "kernels/conv2d_blocked.h"
 
@@ -18,11 +20,11 @@
 #include "kernels/conv2d_axis.h"
 
 enum {
-    STRIP_PIXELS = 512,           /* destination pixels of a strip, about */
-    STRIP_BYTES = 384 << 10,      /* its source, so that it stays in the second-level cache */
-    WEIGHT_BYTES = 64 << 10,      /* the weights of one pass over a strip */
-    GRAD_PIXELS = 128,            /* pixels of one pass over a gradient block */
-    MERGE_CHANNELS = 32           /* fewer channels than this: a kernel row is one run */
+    STRIP_PIXELS = 512,      /* destination pixels of a strip, about */
+    STRIP_BYTES = 384 << 10, /* its source, so that it stays in the second-level cache */
+    WEIGHT_BYTES = 64 << 10, /* the weights of one pass over a strip */
+    GRAD_PIXELS = 128,       /* pixels of one pass over a gradient block */
+    MERGE_CHANNELS = 32      /* fewer channels than this: a kernel row is one run */
 };
 
 typedef struct phase {
@@ -30,7 +32,7 @@ typedef struct phase {
     const int32_t *tap;         /* [taps] */
     const conv2d_pixel *pixels; /* [images][rows][columns] of a full strip */
     int64_t columns;
-    int64_t weights;            /* where its weights start in `packed`: K * lanes * groups floats */
+    int64_t weights; /* where its weights start in `packed`: K * lanes * groups floats */
 } phase;
 
 typedef struct plan {
@@ -39,20 +41,20 @@ typedef struct plan {
     int64_t src_channels, dst_channels; /* of one group */
     axis v, h;
     bool merged;
-    int64_t lanes;     /* dst_channels rounded up to vectors */
-    int64_t block;     /* lanes of a full block */
-    int64_t pixel;     /* floats from one source pixel to the next */
-    int64_t width;     /* source columns with border */
-    int64_t rows;      /* destination row steps of a strip */
-    int64_t strips;    /* strips of an image */
-    int64_t images;    /* images of a strip */
-    int64_t items;     /* strips in all */
-    int64_t src_rows;  /* source rows of a strip */
-    int64_t src_size;  /* floats of one image's source strip */
-    int64_t dst_size;  /* pixels of one image's destination strip */
-    int64_t weights;   /* floats of the packed weights */
+    int64_t lanes;    /* dst_channels rounded up to vectors */
+    int64_t block;    /* lanes of a full block */
+    int64_t pixel;    /* floats from one source pixel to the next */
+    int64_t width;    /* source columns with border */
+    int64_t rows;     /* destination row steps of a strip */
+    int64_t strips;   /* strips of an image */
+    int64_t images;   /* images of a strip */
+    int64_t items;    /* strips in all */
+    int64_t src_rows; /* source rows of a strip */
+    int64_t src_size; /* floats of one image's source strip */
+    int64_t dst_size; /* pixels of one image's destination strip */
+    int64_t weights;  /* floats of the packed weights */
     phase *phases;
-    int32_t *position; /* [src_rows * src columns]: where to_pixels puts a pixel */
+    int32_t *position;   /* [src_rows * src columns]: where to_pixels puts a pixel */
     void *axes, *memory; /* where the tables of v and h, and all others, lie */
 } plan;
 
@@ -75,14 +77,17 @@ const conv2d_kernels *sm_conv2d_kernels_for(int64_t channels) {
     return sm_conv2d_kernels_in_use();
 }
 
-/* ---- the plan ------------------------------------------------------------------------------- */
+/* ---- the plan
+ * ------------------------------------------------------------------------------- */
 
-/* Rows of a strip, or images where a strip holds several; as even among the threads as it goes. */
+/* Rows of a strip, or images where a strip holds several; as even among the threads as it
+ * goes. */
 static void cut_strips(plan *p) {
     const int64_t threads = sm_threads(), full = axis_pixels(&p->v, 0);
     const int64_t span = p->v.high - p->v.low + 1, row = p->width * p->pixel;
     const int64_t room = STRIP_BYTES / (int64_t)sizeof(float) / row;
-    int64_t rows = at_most(STRIP_PIXELS / (p->v.dst_step * p->h.dst), (room - span) / p->v.src_step);
+    int64_t rows =
+        at_most(STRIP_PIXELS / (p->v.dst_step * p->h.dst), (room - span) / p->v.src_step);
     rows = at_most(at_least(rows, 1), full);
     p->strips = ceil_div(full, rows);
     while (p->n < threads && p->strips < full && p->n * p->strips % threads != 0)
@@ -94,7 +99,8 @@ static void cut_strips(plan *p) {
     p->dst_size = at_most(p->rows * p->v.dst_step, p->v.dst) * p->h.dst;
     p->images = 1;
     if (p->strips == 1) {
-        int64_t most = at_most(STRIP_PIXELS / p->dst_size, room / at_least(p->src_rows, 1));
+        int64_t most =
+            at_most(STRIP_PIXELS / p->dst_size, room / at_least(p->src_rows, 1));
         most = at_least(at_most(most, p->n / threads), 1);
         int64_t rounds = ceil_div(p->n, most * threads);
         p->images = at_least(at_most(most, ceil_div(p->n, rounds * threads)), 1);
@@ -109,8 +115,10 @@ static void fill_pixels(const plan *p, const phase *f, int64_t row, int64_t colu
     for (int64_t n = 0; n < p->images; n++)
         for (int64_t i = 0; i < rows; i++)
             for (int64_t j = 0; j < f->columns; j++, out++) {
-                int64_t src = (i * p->v.src_step - p->v.low) * p->width + j * p->h.src_step + left;
-                int64_t dst = (i * p->v.dst_step + row) * p->h.dst + j * p->h.dst_step + column;
+                int64_t src =
+                    (i * p->v.src_step - p->v.low) * p->width + j * p->h.src_step + left;
+                int64_t dst =
+                    (i * p->v.dst_step + row) * p->h.dst + j * p->h.dst_step + column;
                 out->src = (int32_t)(n * p->src_size + src * p->pixel);
                 out->dst = (int32_t)((n * p->dst_size + dst) * lanes);
             }
@@ -132,8 +140,9 @@ static void fill_phase(plan *p, arena *a, int64_t row, int64_t column) {
         return;
     const int64_t each = p->merged ? 1 : nh;
     for (int64_t t = 0; t < f->taps; t++)
-        tap[t] = (int32_t)((p->v.offset[v0 + t / each] * p->width + p->h.offset[h0 + t % each])
-                           * p->pixel);
+        tap[t] = (int32_t)((p->v.offset[v0 + t / each] * p->width +
+                            p->h.offset[h0 + t % each]) *
+                           p->pixel);
     fill_pixels(p, f, row, column, pixels);
     f->tap = tap;
     f->pixels = pixels;
@@ -185,34 +194,44 @@ static sm_status make_plan(plan *p, const sm_conv2d *g, sm_error *err) {
     tables = (arena){p->memory = sm_alloc(tables.used), 0};
     if (p->memory)
         fill_tables(p, &tables);
-    return p->memory ? SM_OK : sm_fail(err, SM_ENOMEM, 0, "conv2d: no memory for its tables");
+    return p->memory ? SM_OK
+                     : sm_fail(err, SM_ENOMEM, 0, "conv2d: no memory for its tables");
 }
 
-/* ---- weights -------------------------------------------------------------------------------- */
+/* ---- weights
+ * -------------------------------------------------------------------------------- */
 
-/* w[lane][source][kh][kw], with a stride of its own for each, to and from the packed order
- * [phase][group][block][tap row][tap column][source][lane of the block]. */
+/* w[lane][source][kh][kw], with a stride of its own for each, to and from the packed
+ * order [phase][group][block][tap row][tap column][source][lane of the block]. */
 typedef struct weights_job {
     const plan *p;
     int64_t kh, kw;
     int64_t lane_stride, src_stride, group_stride;
     const float *w;
     float *packed;
-    float *dw;          /* unpacking: dw = sum of `parts` packed arrays at packed + i * part */
+    float *dw; /* unpacking: dw = sum of `parts` packed arrays at packed + i * part */
     const bool *used;
     int64_t parts, part;
 } weights_job;
 
 static weights_job weights_forward(const plan *p, const sm_conv2d *g) {
     const int64_t kernel = g->kh * g->kw, cg = g->c / g->groups;
-    return (weights_job){.p = p, .kh = g->kh, .kw = g->kw, .lane_stride = cg * kernel,
-                         .src_stride = kernel, .group_stride = g->o / g->groups * cg * kernel};
+    return (weights_job){.p = p,
+                         .kh = g->kh,
+                         .kw = g->kw,
+                         .lane_stride = cg * kernel,
+                         .src_stride = kernel,
+                         .group_stride = g->o / g->groups * cg * kernel};
 }
 
 static weights_job weights_backward(const plan *p, const sm_conv2d *g) {
     const int64_t kernel = g->kh * g->kw, cg = g->c / g->groups;
-    return (weights_job){.p = p, .kh = g->kh, .kw = g->kw, .lane_stride = kernel,
-                         .src_stride = cg * kernel, .group_stride = g->o / g->groups * cg * kernel};
+    return (weights_job){.p = p,
+                         .kh = g->kh,
+                         .kw = g->kw,
+                         .lane_stride = kernel,
+                         .src_stride = cg * kernel,
+                         .group_stride = g->o / g->groups * cg * kernel};
 }
 
 /* Where the packed weights of a block begin within one phase of K products. */
@@ -221,16 +240,20 @@ static int64_t block_start(const plan *p, int64_t products, int64_t group, int64
 }
 
 /* One source channel of one group: all lanes, all taps of one phase. */
-static void pack_source(const weights_job *j, int64_t group, int64_t s, int64_t row, int64_t column) {
+static void pack_source(const weights_job *j, int64_t group, int64_t s, int64_t row,
+                        int64_t column) {
     const plan *p = j->p;
     const phase *f = &p->phases[row * p->h.phases + column];
     const int64_t v0 = p->v.start[row], nv = p->v.start[row + 1] - v0;
     const int64_t h0 = p->h.start[column], nh = p->h.start[column + 1] - h0;
     for (int64_t lane = 0; lane < p->lanes; lane++) {
-        const int64_t first = lane / p->block * p->block, wide = at_most(p->block, p->lanes - first);
-        const float *w = j->w + group * j->group_stride + lane * j->lane_stride + s * j->src_stride;
-        float *out = j->packed + f->weights + block_start(p, nv * nh * p->src_channels, group, first)
-                     + s * wide + lane - first;
+        const int64_t first = lane / p->block * p->block,
+                      wide = at_most(p->block, p->lanes - first);
+        const float *w =
+            j->w + group * j->group_stride + lane * j->lane_stride + s * j->src_stride;
+        float *out = j->packed + f->weights +
+                     block_start(p, nv * nh * p->src_channels, group, first) + s * wide +
+                     lane - first;
         for (int64_t a = 0; a < nv; a++)
             for (int64_t b = 0; b < nh; b++, out += p->src_channels * wide)
                 *out = lane >= p->dst_channels
@@ -245,18 +268,23 @@ static void pack_range(void *context, int64_t begin, int64_t end, int thread) {
     for (int64_t item = begin; item < end; item++)
         for (int64_t row = 0; row < j->p->v.phases; row++)
             for (int64_t column = 0; column < j->p->h.phases; column++)
-                pack_source(j, item / j->p->src_channels, item % j->p->src_channels, row, column);
+                pack_source(j, item / j->p->src_channels, item % j->p->src_channels, row,
+                            column);
 }
 
-/* Adds the threads' sums of one source channel in the order of the threads. Forward plans only. */
+/* Adds the threads' sums of one source channel in the order of the threads. Forward plans
+ * only. */
 static void unpack_source(const weights_job *j, int64_t group, int64_t s) {
     const plan *p = j->p;
     const int64_t taps = j->kh * j->kw;
     for (int64_t lane = 0; lane < p->dst_channels; lane++) {
-        const int64_t first = lane / p->block * p->block, wide = at_most(p->block, p->lanes - first);
-        float *dw = j->dw + group * j->group_stride + lane * j->lane_stride + s * j->src_stride;
-        const float *in = j->packed + block_start(p, taps * p->src_channels, group, first) + s * wide
-                          + lane - first;
+        const int64_t first = lane / p->block * p->block,
+                      wide = at_most(p->block, p->lanes - first);
+        float *dw =
+            j->dw + group * j->group_stride + lane * j->lane_stride + s * j->src_stride;
+        const float *in = j->packed +
+                          block_start(p, taps * p->src_channels, group, first) +
+                          s * wide + lane - first;
         for (int64_t t = 0; t < taps; t++, in += p->src_channels * wide) {
             float sum = 0.0f;
             for (int64_t i = 0; i < j->parts; i++)
@@ -274,12 +302,13 @@ static void unpack_range(void *context, int64_t begin, int64_t end, int thread) 
         unpack_source(j, item / j->p->src_channels, item % j->p->src_channels);
 }
 
-/* ---- strips --------------------------------------------------------------------------------- */
+/* ---- strips
+ * --------------------------------------------------------------------------------- */
 
 typedef struct strip {
     int64_t image, images; /* the first, and how many */
     int64_t step;          /* the first destination row step */
-    int64_t row, pixels;   /* the first destination row; destination pixels of one image */
+    int64_t row, pixels; /* the first destination row; destination pixels of one image */
 } strip;
 
 static strip get_strip(const plan *p, int64_t item) {
@@ -296,8 +325,8 @@ static int64_t phase_count(const plan *p, const strip *s, const phase *f, int64_
     return rows > 0 ? s->images * rows * f->columns : 0;
 }
 
-/* Copies the source of a strip to [image][row][column][channel]. The columns of the border are zero
- * in `out` already and stay so. */
+/* Copies the source of a strip to [image][row][column][channel]. The columns of the
+ * border are zero in `out` already and stay so. */
 static void load_strip(const plan *p, const strip *s, const float *src, float *out) {
     const int64_t channels = p->src_channels * p->groups, plane = p->v.src * p->h.src;
     const int64_t base = s->step * p->v.src_step + p->v.low, line = p->width * p->pixel;
@@ -308,7 +337,8 @@ static void load_strip(const plan *p, const strip *s, const float *src, float *o
         memset(out, 0, (size_t)(first * line) * sizeof *out);
         memset(out + past * line, 0, (size_t)((p->src_rows - past) * line) * sizeof *out);
         if (past > first)
-            p->k->to_pixels(src + (s->image + n) * channels * plane + (base + first) * p->h.src,
+            p->k->to_pixels(src + (s->image + n) * channels * plane +
+                                (base + first) * p->h.src,
                             plane, channels, (past - first) * p->h.src, p->position,
                             out + first * line + left * p->pixel);
     }
@@ -324,10 +354,13 @@ typedef struct gather_job {
 } gather_job;
 
 /* Sums of one block over all products of a phase, a slab of weights at a time. */
-static void sum_phase(const plan *p, const phase *f, conv2d_tile_args args, int64_t wide, bool relu) {
-    void (*tile)(const conv2d_tile_args *) = p->k->tile[wide / p->k->lanes_per_vector - 1];
+static void sum_phase(const plan *p, const phase *f, conv2d_tile_args args, int64_t wide,
+                      bool relu) {
+    void (*tile)(const conv2d_tile_args *) =
+        p->k->tile[wide / p->k->lanes_per_vector - 1];
     const int64_t slab = WEIGHT_BYTES / (int64_t)sizeof(float) / wide;
-    const int64_t run = at_most(f->run, slab), taps = f->run > slab ? 1 : slab / at_least(run, 1);
+    const int64_t run = at_most(f->run, slab),
+                  taps = f->run > slab ? 1 : slab / at_least(run, 1);
     const float *w = args.w;
     if (f->taps == 0) {
         args.relu = relu;
@@ -349,8 +382,8 @@ static void sum_phase(const plan *p, const phase *f, conv2d_tile_args args, int6
 }
 
 /* One block of output channels of one strip. */
-static void gather_block(const gather_job *j, const strip *s, const float *src, float *sums,
-                         int64_t group, int64_t lane) {
+static void gather_block(const gather_job *j, const strip *s, const float *src,
+                         float *sums, int64_t group, int64_t lane) {
     const plan *p = j->p;
     const int64_t wide = at_most(p->block, p->lanes - lane), plane = p->v.dst * p->h.dst;
     for (int64_t i = 0; i < p->v.phases * p->h.phases; i++) {
@@ -367,11 +400,13 @@ static void gather_block(const gather_job *j, const strip *s, const float *src, 
         if (count > 0)
             sum_phase(p, f, args, wide, j->relu);
     }
-    const int64_t channel = group * p->dst_channels + lane, channels = p->dst_channels * p->groups;
+    const int64_t channel = group * p->dst_channels + lane,
+                  channels = p->dst_channels * p->groups;
     for (int64_t n = 0; n < s->images; n++)
         p->k->from_pixels(sums + n * p->dst_size * p->block, p->block,
                           at_most(wide, p->dst_channels - lane), s->pixels,
-                          j->dst + ((s->image + n) * channels + channel) * plane + s->row * p->h.dst,
+                          j->dst + ((s->image + n) * channels + channel) * plane +
+                              s->row * p->h.dst,
                           plane);
 }
 
@@ -391,8 +426,8 @@ static void gather_range(void *context, int64_t begin, int64_t end, int thread) 
 }
 
 /* dst = gather of src under the plan; w as `weights` describes it. */
-static sm_status gather(const plan *p, weights_job *weights, const float *src, const float *bias,
-                        float *dst, bool relu, sm_error *err) {
+static sm_status gather(const plan *p, weights_job *weights, const float *src,
+                        const float *bias, float *dst, bool relu, sm_error *err) {
     const int64_t threads = at_most(sm_threads(), p->items), lanes = p->lanes * p->groups;
     gather_job j = {.p = p, .src = src, .dst = dst, .relu = relu};
     j.sums_at = floats(p->images * p->src_size);
@@ -422,7 +457,8 @@ static void plan_forward(plan *p, const sm_conv2d *g) {
 }
 
 sm_status sm_conv2d_blocked_forward(const sm_conv2d *g, const float *x, const float *w,
-                                 const float *bias, float *y, bool relu, sm_error *err) {
+                                    const float *bias, float *y, bool relu,
+                                    sm_error *err) {
     plan p;
     plan_forward(&p, g);
     sm_status status = make_plan(&p, g, err);
@@ -435,8 +471,8 @@ sm_status sm_conv2d_blocked_forward(const sm_conv2d *g, const float *x, const fl
     return status;
 }
 
-sm_status sm_conv2d_blocked_backward_data(const sm_conv2d *g, const float *dy, const float *w,
-                                       float *dx, sm_error *err) {
+sm_status sm_conv2d_blocked_backward_data(const sm_conv2d *g, const float *dy,
+                                          const float *w, float *dx, sm_error *err) {
     plan p = {.v = sm_axis_backward(g->h, g->oh, g->stride_h),
               .h = sm_axis_backward(g->w, g->ow, g->stride_w),
               .src_channels = g->o / g->groups,
@@ -451,33 +487,38 @@ sm_status sm_conv2d_blocked_backward_data(const sm_conv2d *g, const float *dy, c
     return status;
 }
 
-/* ---- the weight gradient -------------------------------------------------------------------- */
+/* ---- the weight gradient
+ * -------------------------------------------------------------------- */
 
 typedef struct grad_job {
     const plan *p;
     const float *x, *dy;
-    float *sums;      /* [threads][part]: packed dw, then dbias [groups * lanes] */
-    int64_t part;     /* floats of one thread's sums */
+    float *sums;  /* [threads][part]: packed dw, then dbias [groups * lanes] */
+    int64_t part; /* floats of one thread's sums */
     bool bias;
-    bool *used;       /* [threads] */
-    char *scratch;    /* of all threads: a source strip and dy of the strip each */
+    bool *used;    /* [threads] */
+    char *scratch; /* of all threads: a source strip and dy of the strip each */
     size_t scratch_size, dy_at;
-    const int32_t *wide, *narrow; /* position tables for full blocks and for the last one */
+    const int32_t *wide,
+        *narrow; /* position tables for full blocks and for the last one */
 } grad_job;
 
 /* Adds one block of output channels of one strip. */
-static void grad_block(const grad_job *j, const strip *s, const float *src, float *dy, float *sums,
-                       int64_t group, int64_t lane) {
+static void grad_block(const grad_job *j, const strip *s, const float *src, float *dy,
+                       float *sums, int64_t group, int64_t lane) {
     const plan *p = j->p;
     const phase *f = &p->phases[0];
     const int64_t wide = at_most(p->block, p->lanes - lane), plane = p->v.dst * p->h.dst;
     const int64_t channels = p->dst_channels * p->groups;
-    const float *from = j->dy + (s->image * channels + group * p->dst_channels + lane) * plane;
-    void (*grad)(const conv2d_grad_args *) = p->k->grad[wide / p->k->lanes_per_vector - 1];
+    const float *from =
+        j->dy + (s->image * channels + group * p->dst_channels + lane) * plane;
+    void (*grad)(const conv2d_grad_args *) =
+        p->k->grad[wide / p->k->lanes_per_vector - 1];
     for (int64_t n = 0; n < s->images; n++)
         p->k->to_pixels(from + n * channels * plane + s->row * p->h.dst, plane,
                         at_most(wide, p->dst_channels - lane), s->pixels,
-                        wide == p->block ? j->wide : j->narrow, dy + n * s->pixels * wide);
+                        wide == p->block ? j->wide : j->narrow,
+                        dy + n * s->pixels * wide);
     const int64_t count = s->images * s->pixels;
     for (int64_t at = 0; at < count; at += GRAD_PIXELS) {
         conv2d_grad_args args = {
@@ -510,7 +551,8 @@ static void grad_range(void *context, int64_t begin, int64_t end, int thread) {
         for (int64_t group = 0; group < p->groups; group++)
             for (int64_t lane = 0; lane < p->lanes; lane += p->block) {
                 const int64_t wide = at_most(p->block, p->lanes - lane);
-                if (wide > p->dst_channels - lane) /* lanes without a channel must be finite */
+                if (wide >
+                    p->dst_channels - lane) /* lanes without a channel must be finite */
                     memset(dy, 0, floats(p->images * p->dst_size * wide));
                 grad_block(j, &s, src, dy, sums, group, lane);
             }
@@ -520,7 +562,8 @@ static void grad_range(void *context, int64_t begin, int64_t end, int thread) {
 static void sum_bias(const grad_job *j, int64_t threads, float *dbias) {
     const plan *p = j->p;
     for (int64_t o = 0; o < p->dst_channels * p->groups; o++) {
-        const int64_t at = p->weights + o / p->dst_channels * p->lanes + o % p->dst_channels;
+        const int64_t at =
+            p->weights + o / p->dst_channels * p->lanes + o % p->dst_channels;
         dbias[o] = 0.0f;
         for (int64_t i = 0; i < threads; i++)
             if (j->used[i])
@@ -528,8 +571,9 @@ static void sum_bias(const grad_job *j, int64_t threads, float *dbias) {
     }
 }
 
-sm_status sm_conv2d_blocked_backward_weight(const sm_conv2d *g, const float *x, const float *dy,
-                                         float *dw, float *dbias, sm_error *err) {
+sm_status sm_conv2d_blocked_backward_weight(const sm_conv2d *g, const float *x,
+                                            const float *dy, float *dw, float *dbias,
+                                            sm_error *err) {
     plan p;
     float *memory = NULL;
     plan_forward(&p, g);
@@ -543,7 +587,8 @@ sm_status sm_conv2d_blocked_backward_weight(const sm_conv2d *g, const float *x, 
     j.scratch_size = j.dy_at + floats(p.images * p.dst_size * p.block);
     const size_t sums = (size_t)(threads * j.part) * sizeof(float);
     const size_t table = floats(p.dst_size);
-    memory = sm_alloc(sums + (size_t)threads * j.scratch_size + 2 * table + (size_t)threads);
+    memory =
+        sm_alloc(sums + (size_t)threads * j.scratch_size + 2 * table + (size_t)threads);
     if (!memory) {
         status = sm_fail(err, SM_ENOMEM, 0, "conv2d: no memory for its work space");
         goto done;

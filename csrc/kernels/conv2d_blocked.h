@@ -1,11 +1,11 @@
-/* conv2d_blocked.h: the interface between the implicit-GEMM convolution (conv2d_blocked.c, which
- * plans, cuts and counts) and its inner loops (conv2d_blocked_impl.h, compiled once per instruction
- * set). Internal to the kernels.
+/* conv2d_blocked.h: the interface between the implicit-GEMM convolution
+ * (conv2d_blocked.c, which plans, cuts and counts) and its inner loops
+ * (conv2d_blocked_impl.h, compiled once per instruction set). Internal to the kernels.
  *
- * Inside, images lie with the channels of a pixel together ("pixels", [pixel][channel]), so that a
- * vector holds neighbouring output channels and an input value is broadcast. No column matrix is
- * ever built: a tile of a few output pixels keeps its sums in registers while it walks over taps and
- * channels.
+ * Inside, images lie with the channels of a pixel together ("pixels", [pixel][channel]),
+ * so that a vector holds neighbouring output channels and an input value is broadcast. No
+ * column matrix is ever built: a tile of a few output pixels keeps its sums in registers
+ * while it walks over taps and channels.
  */
 #ifndef SM_KERNELS_CONV2D_BLOCKED_H
 #define SM_KERNELS_CONV2D_BLOCKED_H
@@ -16,29 +16,40 @@
 
 #include "kernels/conv2d.h"
 
-enum { CONV2D_LANES = 64 }; /* the widest block of output channels, of any instruction set */
+/* In front of a loop of constant length over vectors: they must stay in registers. */
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 64")
+#endif
 
-/* Where one output pixel finds its source (floats from the start of the packed source) and its sums
- * (floats from the start of the sums). */
+enum {
+    CONV2D_LANES = 64
+}; /* the widest block of output channels, of any instruction set */
+
+/* Where one output pixel finds its source (floats from the start of the packed source)
+ * and its sums (floats from the start of the sums). */
 typedef struct conv2d_pixel {
     int32_t src, dst;
 } conv2d_pixel;
 
-/* sums[pixel][lane] (+)= sum over tap t, r < run of src[pixel.src + tap[t] + r] * w[t][r][lane] */
+/* sums[pixel][lane] (+)= sum over tap t, r < run of src[pixel.src + tap[t] + r] *
+ * w[t][r][lane] */
 typedef struct conv2d_tile_args {
     const float *src;
     const conv2d_pixel *pixels;
     int64_t count;
     const int32_t *tap;
     int64_t taps, run;
-    const float *w;       /* [taps][tap_stride / lanes][lanes] */
-    int64_t tap_stride;   /* floats between the taps of w */
+    const float *w;     /* [taps][tap_stride / lanes][lanes] */
+    int64_t tap_stride; /* floats between the taps of w */
     float *sums;
-    const float *bias;    /* [lanes], where the sums start; NULL: they continue */
-    bool relu;            /* clamp when storing: the last part of the sum */
+    const float *bias; /* [lanes], where the sums start; NULL: they continue */
+    bool relu;         /* clamp when storing: the last part of the sum */
 } conv2d_tile_args;
 
-/* dw[t][r][lane] += sum over pixels of src[pixel.src + tap[t] + r] * dy[pixel number][lane] */
+/* dw[t][r][lane] += sum over pixels of src[pixel.src + tap[t] + r] * dy[pixel
+ * number][lane] */
 typedef struct conv2d_grad_args {
     const float *src;
     const conv2d_pixel *pixels;
@@ -63,7 +74,8 @@ typedef struct conv2d_panel {
     bool relu;
 } conv2d_panel;
 
-/* The n x n pixels that a tile of Winograd's gives; of them the first rows x columns are there. */
+/* The n x n pixels that a tile of Winograd's gives; of them the first rows x columns are
+ * there. */
 typedef struct conv2d_square {
     float *out;      /* forward */
     const float *in; /* back */
@@ -75,7 +87,8 @@ typedef struct conv2d_square {
 
 typedef struct conv2d_kernels {
     const char *name;
-    int lanes_per_vector, vectors; /* a block of output channels has up to their product */
+    int lanes_per_vector,
+        vectors; /* a block of output channels has up to their product */
     /* The two loops, for blocks of 1 .. vectors vectors (index 0 is one vector). */
     void (*tile[4])(const conv2d_tile_args *);
     void (*grad[4])(const conv2d_grad_args *);
@@ -91,17 +104,18 @@ typedef struct conv2d_kernels {
      * CONV2D_LANES - 1 floats more, and read as many behind src. */
     void (*depthwise)(const float *src, const int32_t *tap, const float *w, int64_t taps,
                       int64_t count, float bias, bool relu, float *out);
-    /* sums[t][lane] += dy[q] * src[tap[t] + q] over the q < count with q % lanes_per_vector == lane;
-     * dy is zero from count up to a whole vector. */
-    void (*depthwise_grad)(const float *src, const int32_t *tap, int64_t taps, int64_t count,
-                           const float *dy, float *sums);
+    /* sums[t][lane] += dy[q] * src[tap[t] + q] over the q < count with q %
+     * lanes_per_vector == lane; dy is zero from count up to a whole vector. */
+    void (*depthwise_grad)(const float *src, const int32_t *tap, int64_t taps,
+                           int64_t count, const float *dy, float *sums);
     void (*copy_rows)(const float *src, int64_t src_pitch, float *dst, int64_t dst_pitch,
                       int64_t rows, int64_t columns);
     /* even[i] = src[2 * i], odd[i] = src[2 * i + 1] */
     void (*split_row)(const float *src, int64_t count, float *even, float *odd);
     float (*sum)(const float *x, int64_t count);
-    /* Winograd's transforms, conv2d_winograd_impl.h. An array of the 36 products has `step` floats
-     * from one to the next. Lanes and channels are rounded up to whole vectors. */
+    /* Winograd's transforms, conv2d_winograd_impl.h. An array of the 36 products has
+     * `step` floats from one to the next. Lanes and channels are rounded up to whole
+     * vectors. */
     /* [n * n][lanes_per_vector] to 36 vectors, and the gradient back; n is 3 .. 5. */
     void (*winograd_weights)(int n, const float *w, float *out, int64_t step);
     void (*winograd_weights_back)(int n, const float *u, int64_t step, float *dw);
@@ -120,42 +134,52 @@ extern const conv2d_kernels sm_conv2d_kernels_ref;
 extern const conv2d_kernels sm_conv2d_kernels_avx2, sm_conv2d_kernels_avx512;
 #endif
 
-/* The kernels of the path in use, and of these the best for a number of output channels. */
+/* The kernels of the path in use, and of these the best for a number of output channels.
+ */
 const conv2d_kernels *sm_conv2d_kernels_in_use(void);
 const conv2d_kernels *sm_conv2d_kernels_for(int64_t channels);
 
 sm_status sm_conv2d_blocked_forward(const sm_conv2d *g, const float *x, const float *w,
-                                 const float *bias, float *y, bool relu, sm_error *err);
-sm_status sm_conv2d_blocked_backward_data(const sm_conv2d *g, const float *dy, const float *w,
-                                       float *dx, sm_error *err);
-sm_status sm_conv2d_blocked_backward_weight(const sm_conv2d *g, const float *x, const float *dy,
-                                         float *dw, float *dbias, sm_error *err);
+                                    const float *bias, float *y, bool relu,
+                                    sm_error *err);
+sm_status sm_conv2d_blocked_backward_data(const sm_conv2d *g, const float *dy,
+                                          const float *w, float *dx, sm_error *err);
+sm_status sm_conv2d_blocked_backward_weight(const sm_conv2d *g, const float *x,
+                                            const float *dy, float *dw, float *dbias,
+                                            sm_error *err);
 
 /* conv2d_depthwise.c: c = o = groups. */
 sm_status sm_conv2d_depthwise_forward(const sm_conv2d *g, const float *x, const float *w,
-                                   const float *bias, float *y, bool relu, sm_error *err);
-sm_status sm_conv2d_depthwise_backward_data(const sm_conv2d *g, const float *dy, const float *w,
-                                         float *dx, sm_error *err);
-sm_status sm_conv2d_depthwise_backward_weight(const sm_conv2d *g, const float *x, const float *dy,
-                                           float *dw, float *dbias, sm_error *err);
+                                      const float *bias, float *y, bool relu,
+                                      sm_error *err);
+sm_status sm_conv2d_depthwise_backward_data(const sm_conv2d *g, const float *dy,
+                                            const float *w, float *dx, sm_error *err);
+sm_status sm_conv2d_depthwise_backward_weight(const sm_conv2d *g, const float *x,
+                                              const float *dy, float *dw, float *dbias,
+                                              sm_error *err);
 
-/* conv2d_winograd.c: square kernels of 3 and more, stride, dilation and groups 1, pads less than the
- * kernel. */
-/* The products that it does for an output and a source channel, where plain sums do k * k. */
+/* conv2d_winograd.c: square kernels of 3 and more, stride, dilation and groups 1, pads
+ * less than the kernel. */
+/* The products that it does for an output and a source channel, where plain sums do k *
+ * k. */
 double sm_conv2d_winograd_products(int64_t k);
 sm_status sm_conv2d_winograd_forward(const sm_conv2d *g, const float *x, const float *w,
-                                  const float *bias, float *y, bool relu, sm_error *err);
-sm_status sm_conv2d_winograd_backward_data(const sm_conv2d *g, const float *dy, const float *w,
-                                        float *dx, sm_error *err);
-sm_status sm_conv2d_winograd_backward_weight(const sm_conv2d *g, const float *x, const float *dy,
-                                          float *dw, float *dbias, sm_error *err);
+                                     const float *bias, float *y, bool relu,
+                                     sm_error *err);
+sm_status sm_conv2d_winograd_backward_data(const sm_conv2d *g, const float *dy,
+                                           const float *w, float *dx, sm_error *err);
+sm_status sm_conv2d_winograd_backward_weight(const sm_conv2d *g, const float *x,
+                                             const float *dy, float *dw, float *dbias,
+                                             sm_error *err);
 
 /* conv2d_pointwise.c: 1x1 kernels, stride and groups 1, no padding. */
 sm_status sm_conv2d_pointwise_forward(const sm_conv2d *g, const float *x, const float *w,
-                                      const float *bias, float *y, bool relu, sm_error *err);
-sm_status sm_conv2d_pointwise_backward_data(const sm_conv2d *g, const float *dy, const float *w,
-                                            float *dx, sm_error *err);
-sm_status sm_conv2d_pointwise_backward_weight(const sm_conv2d *g, const float *x, const float *dy,
-                                              float *dw, float *dbias, sm_error *err);
+                                      const float *bias, float *y, bool relu,
+                                      sm_error *err);
+sm_status sm_conv2d_pointwise_backward_data(const sm_conv2d *g, const float *dy,
+                                            const float *w, float *dx, sm_error *err);
+sm_status sm_conv2d_pointwise_backward_weight(const sm_conv2d *g, const float *x,
+                                              const float *dy, float *dw, float *dbias,
+                                              sm_error *err);
 
 #endif

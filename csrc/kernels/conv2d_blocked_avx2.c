@@ -1,5 +1,6 @@
-/* conv2d_blocked_avx2.c: the inner loops of the implicit-GEMM convolution in 256-bit vectors. Of the
- * 16 registers, 12 hold sums (6 pixels by 16 channels), 2 weights and 1 the broadcast value. */
+/* conv2d_blocked_avx2.c: the inner loops of the implicit-GEMM convolution in 256-bit
+ * vectors. Of the 16 registers, 12 hold sums (6 pixels by 16 channels), 2 weights and 1
+ * the broadcast value. */
 #if defined(__x86_64__)
 #include <immintrin.h>
 
@@ -13,7 +14,8 @@ enum { PIXELS_1 = 12, PIXELS_2 = 6, ROWS = 6, POINTWISE_ROWS = 4 };
 #define KERNELS_LABEL "avx2"
 
 /* mask_of + 8 - n: n times -1, then zeros */
-static const int32_t mask_of[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
+static const int32_t mask_of[16] = {-1, -1, -1, -1, -1, -1, -1, -1,
+                                    0,  0,  0,  0,  0,  0,  0,  0};
 
 #define MASK(n) _mm256_loadu_si256((const __m256i *)(mask_of + 8 - (n)))
 #define v_zero() _mm256_setzero_ps()
@@ -23,17 +25,19 @@ static const int32_t mask_of[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 
 #define v_load_n(p, n) _mm256_maskload_ps(p, MASK(n))
 #define v_store_n(p, v, n) _mm256_maskstore_ps(p, MASK(n), v)
 #define v_fma(a, b, c) _mm256_fmadd_ps(a, b, c)
-#define v_relu(v) _mm256_max_ps(_mm256_setzero_ps(), v) /* the second operand wins on NaN */
+#define v_relu(v)                                                                        \
+    _mm256_max_ps(_mm256_setzero_ps(), v) /* the second operand wins on NaN */
 
-/* Within 128-bit halves the shuffle gives a0 b0 a1 b1 in pairs; the permutation sorts the pairs. */
-#define v_pairs(a, b, which)                                                                       \
-    _mm256_castpd_ps(                                                                              \
+/* Within 128-bit halves the shuffle gives a0 b0 a1 b1 in pairs; the permutation sorts the
+ * pairs. */
+#define v_pairs(a, b, which)                                                             \
+    _mm256_castpd_ps(                                                                    \
         _mm256_permute4x64_pd(_mm256_castps_pd(_mm256_shuffle_ps(a, b, which)), 0xd8))
-#define v_split(a, b)                                                                              \
-    do {                                                                                           \
-        const vec low = a, high = b;                                                               \
-        a = v_pairs(low, high, 0x88);                                                              \
-        b = v_pairs(low, high, 0xdd);                                                              \
+#define v_split(a, b)                                                                    \
+    do {                                                                                 \
+        const vec low = a, high = b;                                                     \
+        a = v_pairs(low, high, 0x88);                                                    \
+        b = v_pairs(low, high, 0xdd);                                                    \
     } while (0)
 
 static inline __attribute__((always_inline)) void transpose_quad(vec *r) {
@@ -50,8 +54,7 @@ static inline __attribute__((always_inline)) void transpose_quad(vec *r) {
 static inline __attribute__((always_inline)) void v_transpose(vec r[VL]) {
     transpose_quad(r);
     transpose_quad(r + 4);
-#pragma GCC unroll 4
-    for (int k = 0; k < 4; k++) {
+    UNROLL for (int k = 0; k < 4; k++) {
         const vec low = r[k], high = r[4 + k];
         r[k] = _mm256_permute2f128_ps(low, high, 0x20);
         r[4 + k] = _mm256_permute2f128_ps(low, high, 0x31);

@@ -1,5 +1,6 @@
-/* conv2d_blocked_avx512.c: the inner loops of the implicit-GEMM convolution in 512-bit vectors. Of
- * the 32 registers, 24 hold sums (6 pixels by 64 channels), 4 weights and 1 the broadcast value. */
+/* conv2d_blocked_avx512.c: the inner loops of the implicit-GEMM convolution in 512-bit
+ * vectors. Of the 32 registers, 24 hold sums (6 pixels by 64 channels), 4 weights and 1
+ * the broadcast value. */
 #if defined(__x86_64__)
 #include <immintrin.h>
 
@@ -8,7 +9,14 @@
 typedef __m512 vec;
 enum { VL = 16 };
 #define VECTORS 4
-enum { PIXELS_1 = 12, PIXELS_2 = 12, PIXELS_3 = 8, PIXELS_4 = 6, ROWS = 6, POINTWISE_ROWS = 8 };
+enum {
+    PIXELS_1 = 12,
+    PIXELS_2 = 12,
+    PIXELS_3 = 8,
+    PIXELS_4 = 6,
+    ROWS = 6,
+    POINTWISE_ROWS = 8
+};
 #define KERNELS_NAME sm_conv2d_kernels_avx512
 #define KERNELS_LABEL "avx512"
 
@@ -19,15 +27,17 @@ enum { PIXELS_1 = 12, PIXELS_2 = 12, PIXELS_3 = 8, PIXELS_4 = 6, ROWS = 6, POINT
 #define v_load_n(p, n) _mm512_maskz_loadu_ps((__mmask16)((1u << (n)) - 1), p)
 #define v_store_n(p, v, n) _mm512_mask_storeu_ps(p, (__mmask16)((1u << (n)) - 1), v)
 #define v_fma(a, b, c) _mm512_fmadd_ps(a, b, c)
-#define v_relu(v) _mm512_max_ps(_mm512_setzero_ps(), v) /* the second operand wins on NaN */
+#define v_relu(v)                                                                        \
+    _mm512_max_ps(_mm512_setzero_ps(), v) /* the second operand wins on NaN */
 
-#define v_split(a, b)                                                                              \
-    do {                                                                                           \
-        const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, \
-                                              2, 0);                                               \
-        const vec low = a, high = b;                                                               \
-        a = _mm512_permutex2var_ps(low, even, high);                                               \
-        b = _mm512_permutex2var_ps(low, _mm512_add_epi32(even, _mm512_set1_epi32(1)), high);       \
+#define v_split(a, b)                                                                    \
+    do {                                                                                 \
+        const __m512i pick =                                                             \
+            _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0); \
+        const vec low = a, high = b;                                                     \
+        a = _mm512_permutex2var_ps(low, pick, high);                                     \
+        b = _mm512_permutex2var_ps(low, _mm512_add_epi32(pick, _mm512_set1_epi32(1)),    \
+                                   high);                                                \
     } while (0)
 
 /* Rows 4i .. 4i+3: 128-bit lane l of r[4i+k] becomes column 4l+k of these rows. */
@@ -43,11 +53,8 @@ static inline __attribute__((always_inline)) void transpose_quad(vec *r) {
 }
 
 static inline __attribute__((always_inline)) void v_transpose(vec r[VL]) {
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++)
-        transpose_quad(r + 4 * i);
-#pragma GCC unroll 4
-    for (int k = 0; k < 4; k++) {
+    UNROLL for (int i = 0; i < 4; i++) transpose_quad(r + 4 * i);
+    UNROLL for (int k = 0; k < 4; k++) {
         const vec a = _mm512_shuffle_f32x4(r[k], r[4 + k], 0x44);
         const vec b = _mm512_shuffle_f32x4(r[k], r[4 + k], 0xee);
         const vec c = _mm512_shuffle_f32x4(r[8 + k], r[12 + k], 0x44);

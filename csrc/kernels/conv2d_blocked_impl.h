@@ -1,5 +1,5 @@
-/* conv2d_blocked_impl.h: the inner loops of conv2d_blocked.h, over a vector type that the including
- * file defines:
+/* conv2d_blocked_impl.h: the inner loops of conv2d_blocked.h, over a vector type that the
+ * including file defines:
  *
  *     vec, VL                     a vector and its number of floats
  *     v_zero() v_set(f)           constants
@@ -8,19 +8,18 @@
  *     v_fma(a, b, c)              a * b + c
  *     v_relu(v)                   max(0, v), NaN stays NaN
  *     v_transpose(vec r[VL])      in place
- *     v_split(a, b)               of 2 * VL floats in a, b: the even ones to a, the odd ones to b
- *     VECTORS                     vectors in the widest block
- *     PIXELS_1 .. PIXELS_4        pixels of a tile for blocks of 1 .. 4 vectors, so that sums,
- *                                 weights and one broadcast fit into the registers
- *     ROWS                        rows of a gradient tile
- *     POINTWISE_ROWS              output channels of a pointwise block, by 3 vectors of pixels
- *     KERNELS_NAME, KERNELS_LABEL
+ *     v_split(a, b)               of 2 * VL floats in a, b: the even ones to a, the odd
+ * ones to b VECTORS                     vectors in the widest block PIXELS_1 .. PIXELS_4
+ * pixels of a tile for blocks of 1 .. 4 vectors, so that sums, weights and one broadcast
+ * fit into the registers ROWS                        rows of a gradient tile
+ *     POINTWISE_ROWS              output channels of a pointwise block, by 3 vectors of
+ * pixels KERNELS_NAME, KERNELS_LABEL
  */
 #define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 32")
 
 /* One tile: px pixels by nv vectors. Both are constants where this is inlined. */
-INLINE void tile(const conv2d_tile_args *a, const conv2d_pixel *pixel, const int px, const int nv) {
+INLINE void tile(const conv2d_tile_args *a, const conv2d_pixel *pixel, const int px,
+                 const int nv) {
     vec sum[PIXELS_1][VECTORS];
     const float *base[PIXELS_1];
     UNROLL for (int i = 0; i < px; i++) {
@@ -36,7 +35,8 @@ INLINE void tile(const conv2d_tile_args *a, const conv2d_pixel *pixel, const int
             UNROLL for (int v = 0; v < nv; v++) weight[v] = v_load(w + v * VL);
             UNROLL for (int i = 0; i < px; i++) {
                 const vec x = v_set(base[i][r]);
-                UNROLL for (int v = 0; v < nv; v++) sum[i][v] = v_fma(x, weight[v], sum[i][v]);
+                UNROLL for (int v = 0; v < nv; v++) sum[i][v] =
+                    v_fma(x, weight[v], sum[i][v]);
             }
         }
     }
@@ -87,7 +87,8 @@ INLINE void grad_bias(const conv2d_grad_args *a, const int nv) {
     vec sum[VECTORS];
     UNROLL for (int v = 0; v < nv; v++) sum[v] = v_zero();
     for (int64_t p = 0; p < a->count; p++) {
-        UNROLL for (int v = 0; v < nv; v++) sum[v] += v_load(a->dy + p * a->dy_stride + v * VL);
+        UNROLL for (int v = 0; v < nv; v++) sum[v] +=
+            v_load(a->dy + p * a->dy_stride + v * VL);
     }
     UNROLL for (int v = 0; v < nv; v++)
         v_store(a->dbias + v * VL, v_load(a->dbias + v * VL) + sum[v]);
@@ -103,12 +104,23 @@ INLINE void grads(const conv2d_grad_args *a, const int nv) {
             grad_tile(a, a->tap[t] + r, dw + r * nv * VL, ROWS, nv);
         dw += r * nv * VL;
         switch (a->run - r) {
-        case 5: grad_tile(a, a->tap[t] + r, dw, 5, nv); break;
-        case 4: grad_tile(a, a->tap[t] + r, dw, 4, nv); break;
-        case 3: grad_tile(a, a->tap[t] + r, dw, 3, nv); break;
-        case 2: grad_tile(a, a->tap[t] + r, dw, 2, nv); break;
-        case 1: grad_tile(a, a->tap[t] + r, dw, 1, nv); break;
-        default: break;
+        case 5:
+            grad_tile(a, a->tap[t] + r, dw, 5, nv);
+            break;
+        case 4:
+            grad_tile(a, a->tap[t] + r, dw, 4, nv);
+            break;
+        case 3:
+            grad_tile(a, a->tap[t] + r, dw, 3, nv);
+            break;
+        case 2:
+            grad_tile(a, a->tap[t] + r, dw, 2, nv);
+            break;
+        case 1:
+            grad_tile(a, a->tap[t] + r, dw, 1, nv);
+            break;
+        default:
+            break;
         }
     }
 }
@@ -147,21 +159,45 @@ INLINE void plane_grads(const conv2d_grad_args *a, const int nv) {
         plane_tile(a, r, 1, nv);
 }
 
-static void tiles_1(const conv2d_tile_args *a) { tiles(a, PIXELS_1, 1); }
-static void grads_1(const conv2d_grad_args *a) { grads(a, 1); }
-static void plane_grads_1(const conv2d_grad_args *a) { plane_grads(a, 1); }
+static void tiles_1(const conv2d_tile_args *a) {
+    tiles(a, PIXELS_1, 1);
+}
+static void grads_1(const conv2d_grad_args *a) {
+    grads(a, 1);
+}
+static void plane_grads_1(const conv2d_grad_args *a) {
+    plane_grads(a, 1);
+}
 #if VECTORS >= 2
-static void tiles_2(const conv2d_tile_args *a) { tiles(a, PIXELS_2, 2); }
-static void grads_2(const conv2d_grad_args *a) { grads(a, 2); }
-static void plane_grads_2(const conv2d_grad_args *a) { plane_grads(a, 2); }
+static void tiles_2(const conv2d_tile_args *a) {
+    tiles(a, PIXELS_2, 2);
+}
+static void grads_2(const conv2d_grad_args *a) {
+    grads(a, 2);
+}
+static void plane_grads_2(const conv2d_grad_args *a) {
+    plane_grads(a, 2);
+}
 #endif
 #if VECTORS >= 4
-static void tiles_3(const conv2d_tile_args *a) { tiles(a, PIXELS_3, 3); }
-static void grads_3(const conv2d_grad_args *a) { grads(a, 3); }
-static void plane_grads_3(const conv2d_grad_args *a) { plane_grads(a, 3); }
-static void tiles_4(const conv2d_tile_args *a) { tiles(a, PIXELS_4, 4); }
-static void grads_4(const conv2d_grad_args *a) { grads(a, 4); }
-static void plane_grads_4(const conv2d_grad_args *a) { plane_grads(a, 4); }
+static void tiles_3(const conv2d_tile_args *a) {
+    tiles(a, PIXELS_3, 3);
+}
+static void grads_3(const conv2d_grad_args *a) {
+    grads(a, 3);
+}
+static void plane_grads_3(const conv2d_grad_args *a) {
+    plane_grads(a, 3);
+}
+static void tiles_4(const conv2d_tile_args *a) {
+    tiles(a, PIXELS_4, 4);
+}
+static void grads_4(const conv2d_grad_args *a) {
+    grads(a, 4);
+}
+static void plane_grads_4(const conv2d_grad_args *a) {
+    plane_grads(a, 4);
+}
 #endif
 
 INLINE int at_most_vl(int64_t n) {
@@ -172,8 +208,9 @@ INLINE int at_most_vl(int64_t n) {
 INLINE void block_to_pixels(const float *src, int64_t plane, int nc, int np,
                             const int32_t *position, float *dst) {
     vec r[VL];
-    UNROLL for (int c = 0; c < VL; c++) r[c] =
-        c >= nc ? v_zero() : np == VL ? v_load(src + c * plane) : v_load_n(src + c * plane, np);
+    UNROLL for (int c = 0; c < VL; c++) r[c] = c >= nc    ? v_zero()
+                                               : np == VL ? v_load(src + c * plane)
+                                                          : v_load_n(src + c * plane, np);
     v_transpose(r);
     if (nc == VL && np == VL) {
         UNROLL for (int p = 0; p < VL; p++) v_store(dst + position[p], r[p]);
@@ -201,10 +238,11 @@ static void to_pixels(const float *src, int64_t plane, int64_t channels, int64_t
                             at_most_vl(count - q), position + q, dst + c);
 }
 
-INLINE void block_from_pixels(const float *src, int64_t stride, int nc, int np, float *dst,
-                              int64_t plane) {
+INLINE void block_from_pixels(const float *src, int64_t stride, int nc, int np,
+                              float *dst, int64_t plane) {
     vec r[VL];
-    UNROLL for (int p = 0; p < VL; p++) r[p] = p < np ? v_load(src + p * stride) : v_zero();
+    UNROLL for (int p = 0; p < VL; p++) r[p] =
+        p < np ? v_load(src + p * stride) : v_zero();
     v_transpose(r);
     if (nc == VL && np == VL) {
         UNROLL for (int c = 0; c < VL; c++) v_store(dst + c * plane, r[c]);
@@ -233,7 +271,8 @@ static void depthwise(const float *src, const int32_t *tap, const float *w, int6
         for (int64_t t = 0; t < taps; t++) {
             const vec weight = v_set(w[t]);
             const float *x = src + tap[t] + q;
-            UNROLL for (int v = 0; v < 4; v++) sum[v] = v_fma(weight, v_load(x + v * VL), sum[v]);
+            UNROLL for (int v = 0; v < 4; v++) sum[v] =
+                v_fma(weight, v_load(x + v * VL), sum[v]);
         }
         UNROLL for (int v = 0; v < 4; v++)
             v_store(out + q + v * VL, relu ? v_relu(sum[v]) : sum[v]);
@@ -282,19 +321,20 @@ static float sum(const float *x, int64_t count) {
 }
 
 /* n taps, n constant. */
-INLINE void depthwise_taps(const float *src, const int32_t *tap, int64_t count, const float *dy,
-                           float *sums, const int n) {
+INLINE void depthwise_taps(const float *src, const int32_t *tap, int64_t count,
+                           const float *dy, float *sums, const int n) {
     vec sum[8];
     UNROLL for (int t = 0; t < n; t++) sum[t] = v_load(sums + t * VL);
     for (int64_t q = 0; q < count; q += VL) {
         const vec g = v_load(dy + q);
-        UNROLL for (int t = 0; t < n; t++) sum[t] = v_fma(g, v_load(src + tap[t] + q), sum[t]);
+        UNROLL for (int t = 0; t < n; t++) sum[t] =
+            v_fma(g, v_load(src + tap[t] + q), sum[t]);
     }
     UNROLL for (int t = 0; t < n; t++) v_store(sums + t * VL, sum[t]);
 }
 
-static void depthwise_grad(const float *src, const int32_t *tap, int64_t taps, int64_t count,
-                           const float *dy, float *sums) {
+static void depthwise_grad(const float *src, const int32_t *tap, int64_t taps,
+                           int64_t count, const float *dy, float *sums) {
     for (; taps >= 5; taps -= 5, tap += 5, sums += 5 * VL)
         depthwise_taps(src, tap, count, dy, sums, 5);
     if (taps == 4)
@@ -315,7 +355,8 @@ INLINE void pointwise_of(const conv2d_panel *a, const int nv) {
         UNROLL for (int v = 0; v < nv; v++) xs[v] = v_load(x + v * VL);
         UNROLL for (int i = 0; i < POINTWISE_ROWS; i++) {
             const vec weight = v_set(w[i]);
-            UNROLL for (int v = 0; v < nv; v++) sum[i][v] = v_fma(weight, xs[v], sum[i][v]);
+            UNROLL for (int v = 0; v < nv; v++) sum[i][v] =
+                v_fma(weight, xs[v], sum[i][v]);
         }
     }
     const bool relu = a->relu;

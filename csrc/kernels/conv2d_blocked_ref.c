@@ -1,5 +1,5 @@
-/* conv2d_blocked_ref.c: the inner loops of the implicit-GEMM convolution in the compiler's portable
- * 128-bit vectors (SSE2 on any x86-64, NEON on aarch64). */
+/* conv2d_blocked_ref.c: the inner loops of the implicit-GEMM convolution in the
+ * compiler's portable 128-bit vectors (SSE2 on any x86-64, NEON on aarch64). */
 #include <string.h>
 
 #include "kernels/conv2d_blocked.h"
@@ -40,11 +40,11 @@ static inline vec v_relu(vec v) {
     typedef int32_t mask __attribute__((vector_size(16)));
     return (vec)((mask)v & ~(mask)(v < v_zero()));
 }
-#define v_split(a, b)                                                                              \
-    do {                                                                                           \
-        const vec low = a, high = b;                                                               \
-        a = __builtin_shufflevector(low, high, 0, 2, 4, 6);                                        \
-        b = __builtin_shufflevector(low, high, 1, 3, 5, 7);                                        \
+#define v_split(a, b)                                                                    \
+    do {                                                                                 \
+        const vec low = a, high = b;                                                     \
+        a = __builtin_shufflevector(low, high, 0, 2, 4, 6);                              \
+        b = __builtin_shufflevector(low, high, 1, 3, 5, 7);                              \
     } while (0)
 static inline void v_transpose(vec r[VL]) {
     const vec a = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5);

@@ -1,8 +1,8 @@
 /* conv2d_ref.c: convolution as its definition, in plain loops.
  *
- * The yardstick of the parity tests and the last candidate of the dispatcher. Sums run in float over
- * (c, p, q) in this order, except that dw sums whole images; each output element belongs to one
- * thread, so any number of threads gives the same bits.
+ * The yardstick of the parity tests and the last candidate of the dispatcher. Sums run in
+ * float over (c, p, q) in this order, except that dw sums whole images; each output
+ * element belongs to one thread, so any number of threads gives the same bits.
  */
 #include "kernels/conv2d.h"
 
@@ -18,9 +18,10 @@ typedef struct task {
     bool relu;
 } task;
 
-/* The outputs j in [0, out) for which j * stride + shift lies in [0, in): returns the first, and the
- * one past the last through `end`. */
-static int64_t inside(int64_t out, int64_t in, int64_t stride, int64_t shift, int64_t *end) {
+/* The outputs j in [0, out) for which j * stride + shift lies in [0, in): returns the
+ * first, and the one past the last through `end`. */
+static int64_t inside(int64_t out, int64_t in, int64_t stride, int64_t shift,
+                      int64_t *end) {
     int64_t first = shift >= 0 ? 0 : (-shift + stride - 1) / stride;
     int64_t past = in - shift <= 0 ? 0 : (in - shift + stride - 1) / stride;
     *end = past < out ? past : out;
@@ -30,9 +31,11 @@ static int64_t inside(int64_t out, int64_t in, int64_t stride, int64_t shift, in
 /* One plane of y [oh, ow] += one plane of x [h, w] with one kernel w [kh, kw]. */
 static void plane_forward(const sm_conv2d *g, const float *x, const float *w, float *y) {
     for (int64_t p = 0; p < g->kh; p++) {
-        int64_t i1, i0 = inside(g->oh, g->h, g->stride_h, p * g->dilation_h - g->pad_h, &i1);
+        int64_t i1,
+            i0 = inside(g->oh, g->h, g->stride_h, p * g->dilation_h - g->pad_h, &i1);
         for (int64_t i = i0; i < i1; i++) {
-            const float *row = x + (i * g->stride_h + p * g->dilation_h - g->pad_h) * g->w;
+            const float *row =
+                x + (i * g->stride_h + p * g->dilation_h - g->pad_h) * g->w;
             for (int64_t q = 0; q < g->kw; q++) {
                 int64_t shift = q * g->dilation_w - g->pad_w;
                 int64_t j1, j0 = inside(g->ow, g->w, g->stride_w, shift, &j1);
@@ -63,8 +66,8 @@ static void forward_planes(void *context, int64_t begin, int64_t end, int thread
     }
 }
 
-void sm_conv2d_forward_ref(const sm_conv2d *g, const float *x, const float *w, const float *bias,
-                           float *y, bool relu) {
+void sm_conv2d_forward_ref(const sm_conv2d *g, const float *x, const float *w,
+                           const float *bias, float *y, bool relu) {
     task j = {g, x, w, bias, y, NULL, relu};
     sm_parallel_for(g->n * g->o, 1, forward_planes, &j);
 }
@@ -72,7 +75,8 @@ void sm_conv2d_forward_ref(const sm_conv2d *g, const float *x, const float *w, c
 /* One plane of dx [h, w] += one plane of dy [oh, ow] with one kernel w [kh, kw]. */
 static void plane_data(const sm_conv2d *g, const float *dy, const float *w, float *dx) {
     for (int64_t p = 0; p < g->kh; p++) {
-        int64_t i1, i0 = inside(g->oh, g->h, g->stride_h, p * g->dilation_h - g->pad_h, &i1);
+        int64_t i1,
+            i0 = inside(g->oh, g->h, g->stride_h, p * g->dilation_h - g->pad_h, &i1);
         for (int64_t i = i0; i < i1; i++) {
             float *row = dx + (i * g->stride_h + p * g->dilation_h - g->pad_h) * g->w;
             for (int64_t q = 0; q < g->kw; q++) {
@@ -101,14 +105,17 @@ static void data_planes(void *context, int64_t begin, int64_t end, int thread) {
     }
 }
 
-void sm_conv2d_backward_data_ref(const sm_conv2d *g, const float *dy, const float *w, float *dx) {
+void sm_conv2d_backward_data_ref(const sm_conv2d *g, const float *dy, const float *w,
+                                 float *dx) {
     task j = {g, dy, w, NULL, dx, NULL, false};
     sm_parallel_for(g->n * g->c, 1, data_planes, &j);
 }
 
 /* sum over i, j of dy[i,j] * x[i*stride + shift_h, j*stride + shift_w] */
-static float tap_product(const sm_conv2d *g, const float *x, const float *dy, int64_t p, int64_t q) {
-    int64_t shift_h = p * g->dilation_h - g->pad_h, shift_w = q * g->dilation_w - g->pad_w;
+static float tap_product(const sm_conv2d *g, const float *x, const float *dy, int64_t p,
+                         int64_t q) {
+    int64_t shift_h = p * g->dilation_h - g->pad_h,
+            shift_w = q * g->dilation_w - g->pad_w;
     int64_t i1, i0 = inside(g->oh, g->h, g->stride_h, shift_h, &i1);
     int64_t j1, j0 = inside(g->ow, g->w, g->stride_w, shift_w, &j1);
     float sum = 0.0f;
@@ -154,8 +161,8 @@ static void bias_sums(void *context, int64_t begin, int64_t end, int thread) {
     }
 }
 
-void sm_conv2d_backward_weight_ref(const sm_conv2d *g, const float *x, const float *dy, float *dw,
-                                   float *dbias) {
+void sm_conv2d_backward_weight_ref(const sm_conv2d *g, const float *x, const float *dy,
+                                   float *dw, float *dbias) {
     task j = {g, x, dy, NULL, dw, dbias, false};
     sm_parallel_for(g->o * (g->c / g->groups), 1, weight_planes, &j);
     if (dbias)

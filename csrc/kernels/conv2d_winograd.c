@@ -1,16 +1,18 @@
-/* conv2d_winograd.c: convolution by Winograd's minimal filtering (Lavin and Gray: "Fast algorithms
- * for convolutional neural networks", CVPR 2016). 36 products give 4x4 outputs of a 3x3 kernel (144
- * products as plain sums), 3x3 of a 4x4 kernel (144) or 2x2 of a 5x5 kernel (100). Larger kernels are
- * cut into pieces of such a size; a piece is to the sums but more source channels, shifted.
+/* conv2d_winograd.c: convolution by Winograd's minimal filtering (Lavin and Gray: "Fast
+ * algorithms for convolutional neural networks", CVPR 2016). 36 products give 4x4 outputs
+ * of a 3x3 kernel (144 products as plain sums), 3x3 of a 4x4 kernel (144) or 2x2 of a 5x5
+ * kernel (100). Larger kernels are cut into pieces of such a size; a piece is to the sums
+ * but more source channels, shifted.
  *
- * A strip (rows of tiles of one image, or several small images) is copied to [pixel][channel], each
- * 6x6 neighbourhood is transformed, and each of the 36 places is a matrix product
- * [tiles, depth] x [depth, outputs] through the loops of the implicit GEMM. Backward-data is the same
- * with the kernel turned round; the weight gradient is the adjoint of the forward pass, so it uses
- * the same transform of x, sums 36 products over all tiles, and transforms back once.
+ * A strip (rows of tiles of one image, or several small images) is copied to
+ * [pixel][channel], each 6x6 neighbourhood is transformed, and each of the 36 places is a
+ * matrix product [tiles, depth] x [depth, outputs] through the loops of the implicit
+ * GEMM. Backward-data is the same with the kernel turned round; the weight gradient is
+ * the adjoint of the forward pass, so it uses the same transform of x, sums 36 products
+ * over all tiles, and transforms back once.
  *
- * The transforms cost some accuracy: sums of n products of standard normals come out within some
- * 6e-6 * sqrt(n); the tests hold every path to 2e-5 * sqrt(n).
+ * The transforms cost some accuracy: sums of n products of standard normals come out
+ * within some 6e-6 * sqrt(n); the tests hold every path to 2e-5 * sqrt(n).
  */
 #include <string.h>
 
@@ -24,21 +26,22 @@ enum { PLACES = 36, STRIP_TILES = 48, MOST_PIECE = 25, MOST_VECTOR = 16 };
 typedef struct plan {
     const conv2d_kernels *k;
     int64_t n;
-    int64_t kernel;                  /* its side */
-    int64_t piece, pieces;           /* side of a piece; pieces of a side */
-    int64_t tile;                    /* side of a tile of outputs: piece + tile = 7 */
-    int64_t depth;                   /* pieces * pieces * src_channels */
+    int64_t kernel;        /* its side */
+    int64_t piece, pieces; /* side of a piece; pieces of a side */
+    int64_t tile;          /* side of a tile of outputs: piece + tile = 7 */
+    int64_t depth;         /* pieces * pieces * src_channels */
     int64_t src_channels, dst_channels;
     int64_t src_h, src_w, dst_h, dst_w, pad_h, pad_w;
     int64_t tile_columns, tile_rows; /* of an image */
     int64_t rows;                    /* tile rows of a strip */
     int64_t strips, images, items;   /* of an image; images of a strip; in all */
     int64_t tiles;                   /* of a full strip */
-    int64_t lines, width, src_size;  /* source lines of a strip; their pixels; floats in all */
-    int64_t pixel, place;            /* src_channels, depth in whole vectors */
-    int64_t lanes, block;            /* dst_channels in whole vectors; lanes of a full block */
-    int64_t src_step, dst_step;      /* floats from place to place: transformed source, sums */
-    conv2d_pixel *pixels;            /* [tiles] */
+    int64_t lines, width,
+        src_size;               /* source lines of a strip; their pixels; floats in all */
+    int64_t pixel, place;       /* src_channels, depth in whole vectors */
+    int64_t lanes, block;       /* dst_channels in whole vectors; lanes of a full block */
+    int64_t src_step, dst_step; /* floats from place to place: transformed source, sums */
+    conv2d_pixel *pixels;       /* [tiles] */
     int32_t *source, *wide, *narrow; /* where to_pixels puts the pixels of a strip */
     float *zeros;                    /* [CONV2D_LANES] */
     void *memory;
@@ -119,7 +122,8 @@ static sm_status make_plan(plan *p, sm_error *err) {
     p->lines = p->tile * p->rows + p->pieces * p->piece - 1;
     p->width = p->tile * p->tile_columns + p->pieces * p->piece - 1;
     p->src_size = p->lines * p->width * p->pixel;
-    /* One line more than a multiple of the page would be: places must not share cache sets. */
+    /* One line more than a multiple of the page would be: places must not share cache
+     * sets. */
     p->src_step = p->tiles * p->place + 16;
     p->dst_step = p->tiles * p->block + 16;
     arena tables = {NULL, 0};
@@ -132,19 +136,27 @@ static sm_status make_plan(plan *p, sm_error *err) {
 }
 
 static plan plan_forward(const sm_conv2d *g) {
-    return (plan){.n = g->n, .kernel = g->kh, .src_channels = g->c, .dst_channels = g->o, .src_h = g->h,
-                  .src_w = g->w, .dst_h = g->oh, .dst_w = g->ow, .pad_h = g->pad_h,
+    return (plan){.n = g->n,
+                  .kernel = g->kh,
+                  .src_channels = g->c,
+                  .dst_channels = g->o,
+                  .src_h = g->h,
+                  .src_w = g->w,
+                  .dst_h = g->oh,
+                  .dst_w = g->ow,
+                  .pad_h = g->pad_h,
                   .pad_w = g->pad_w};
 }
 
 typedef struct strip {
-    int64_t image, images;     /* the first, and how many */
-    int64_t row, rows;         /* destination rows */
-    int64_t tile_rows, tiles;  /* of one image; of all */
+    int64_t image, images;    /* the first, and how many */
+    int64_t row, rows;        /* destination rows */
+    int64_t tile_rows, tiles; /* of one image; of all */
 } strip;
 
 static strip get_strip(const plan *p, int64_t item) {
-    strip s = {.image = item / p->strips * p->images, .row = item % p->strips * p->rows * p->tile};
+    strip s = {.image = item / p->strips * p->images,
+               .row = item % p->strips * p->rows * p->tile};
     s.images = at_most(p->images, p->n - s.image);
     s.rows = at_most(p->tile * p->rows, p->dst_h - s.row);
     s.tile_rows = ceil_div(s.rows, p->tile);
@@ -152,52 +164,57 @@ static strip get_strip(const plan *p, int64_t item) {
     return s;
 }
 
-/* All pieces of one tile, one after the other: what a vector writes beyond the channels of a piece,
- * the next overwrites. */
+/* All pieces of one tile, one after the other: what a vector writes beyond the channels
+ * of a piece, the next overwrites. */
 static void load_tile(const plan *p, const float *pixels, float *out) {
     const int64_t line = p->width * p->pixel;
     for (int64_t i = 0; i < p->pieces; i++)
         for (int64_t j = 0; j < p->pieces; j++, out += p->src_channels)
-            p->k->winograd_input(pixels + i * p->piece * line + j * p->piece * p->pixel, line,
-                                 p->pixel, p->src_channels, out, p->src_step);
+            p->k->winograd_input(pixels + i * p->piece * line + j * p->piece * p->pixel,
+                                 line, p->pixel, p->src_channels, out, p->src_step);
 }
 
-/* Copies the source of a strip and transforms it. The side borders of `pixels` are zero already. */
-static void load_strip(const plan *p, const strip *s, const float *src, float *pixels, float *out) {
+/* Copies the source of a strip and transforms it. The side borders of `pixels` are zero
+ * already. */
+static void load_strip(const plan *p, const strip *s, const float *src, float *pixels,
+                       float *out) {
     const int64_t plane = p->src_h * p->src_w, line = p->width * p->pixel;
-    const int64_t base = s->row - p->pad_h, lines = p->tile * s->tile_rows + p->pieces * p->piece - 1;
+    const int64_t base = s->row - p->pad_h,
+                  lines = p->tile * s->tile_rows + p->pieces * p->piece - 1;
     const int64_t first = at_most(at_least(-base, 0), lines);
     const int64_t past = at_least(at_most(p->src_h - base, lines), first);
     for (int64_t n = 0; n < s->images; n++) {
         memset(pixels, 0, (size_t)(first * line) * sizeof *pixels);
         memset(pixels + past * line, 0, (size_t)((lines - past) * line) * sizeof *pixels);
         if (past > first)
-            p->k->to_pixels(src + (s->image + n) * p->src_channels * plane
-                                + (base + first) * p->src_w,
+            p->k->to_pixels(src + (s->image + n) * p->src_channels * plane +
+                                (base + first) * p->src_w,
                             plane, p->src_channels, (past - first) * p->src_w, p->source,
                             pixels + first * line + p->pad_w * p->pixel);
         for (int64_t t = 0; t < s->tile_rows * p->tile_columns; t++, out += p->place)
             load_tile(p,
-                      pixels + t / p->tile_columns * p->tile * line
-                          + t % p->tile_columns * p->tile * p->pixel,
+                      pixels + t / p->tile_columns * p->tile * line +
+                          t % p->tile_columns * p->tile * p->pixel,
                       out);
     }
 }
 
-/* ---- forward and backward-data -------------------------------------------------------------- */
+/* ---- forward and backward-data
+ * -------------------------------------------------------------- */
 
 typedef struct gather_job {
     const plan *p;
     const float *src, *w, *bias; /* bias [lanes], padded */
     float *dst;
-    bool relu, turned;           /* turned: backward-data, w rotated by half a turn */
-    float *weights;              /* [block][36][depth][lanes of the block] */
+    bool relu, turned; /* turned: backward-data, w rotated by half a turn */
+    float *weights;    /* [block][36][depth][lanes of the block] */
     char *scratch;
     size_t scratch_size, places_at, products_at, sums_at;
 } gather_job;
 
 /* The weights of a piece from source s to `count` lanes, as piece * piece vectors. */
-static void collect(const gather_job *j, int64_t s, int64_t lane, int64_t count, float *out) {
+static void collect(const gather_job *j, int64_t s, int64_t lane, int64_t count,
+                    float *out) {
     const plan *p = j->p;
     const int64_t k = p->kernel, c = s % p->src_channels, part = s / p->src_channels;
     const int64_t row = part / p->pieces * p->piece, column = part % p->pieces * p->piece;
@@ -206,7 +223,8 @@ static void collect(const gather_job *j, int64_t s, int64_t lane, int64_t count,
     const int64_t vector = p->k->lanes_per_vector;
     for (int64_t y = row; y < at_most(row + p->piece, k); y++)
         for (int64_t x = column; x < at_most(column + p->piece, k); x++) {
-            const float *w = j->w + c * source + (j->turned ? k * k - 1 - y * k - x : y * k + x);
+            const float *w =
+                j->w + c * source + (j->turned ? k * k - 1 - y * k - x : y * k + x);
             float *lanes = out + ((y - row) * p->piece + x - column) * vector;
             for (int64_t i = 0; i < count; i++)
                 lanes[i] = w[(lane + i) * step];
@@ -226,12 +244,14 @@ static void transform_weights(void *context, int64_t begin, int64_t end, int thr
             memset(square, 0, sizeof square);
             collect(j, s, lane, at_most(vector, p->dst_channels - lane), square);
             p->k->winograd_weights((int)p->piece, square,
-                                   j->weights + first * PLACES * p->depth + s * wide + lane - first,
+                                   j->weights + first * PLACES * p->depth + s * wide +
+                                       lane - first,
                                    p->depth * wide);
         }
 }
 
-/* Tile t of a strip: where it begins in [image][row][column], and how much of it there is. */
+/* Tile t of a strip: where it begins in [image][row][column], and how much of it there
+ * is. */
 static int64_t get_square(const plan *p, const strip *s, int64_t t, conv2d_square *a) {
     const int64_t row = t / p->tile_columns % s->tile_rows * p->tile;
     const int64_t column = t % p->tile_columns * p->tile;
@@ -241,30 +261,38 @@ static int64_t get_square(const plan *p, const strip *s, int64_t t, conv2d_squar
     return (n * s->rows + row) * p->dst_w + column;
 }
 
-static void gather_block(const gather_job *j, const strip *s, const float *places, float *products,
-                         float *sums, int64_t lane) {
+static void gather_block(const gather_job *j, const strip *s, const float *places,
+                         float *products, float *sums, int64_t lane) {
     const plan *p = j->p;
     const int64_t wide = at_most(p->block, p->lanes - lane), plane = p->dst_h * p->dst_w;
     const int32_t none = 0;
-    conv2d_tile_args args = {.pixels = p->pixels, .count = s->tiles, .tap = &none, .taps = 1,
-                             .run = p->depth, .bias = p->zeros};
+    conv2d_tile_args args = {.pixels = p->pixels,
+                             .count = s->tiles,
+                             .tap = &none,
+                             .taps = 1,
+                             .run = p->depth,
+                             .bias = p->zeros};
     for (int64_t i = 0; i < PLACES; i++) {
         args.src = places + i * p->src_step;
         args.sums = products + i * p->dst_step;
         args.w = j->weights + (lane * PLACES + i * wide) * p->depth;
         p->k->tile[wide / p->k->lanes_per_vector - 1](&args);
     }
-    conv2d_square square = {.row = p->dst_w * p->block, .pixel = p->block, .lanes = wide,
-                            .bias = j->bias + lane, .relu = j->relu};
+    conv2d_square square = {.row = p->dst_w * p->block,
+                            .pixel = p->block,
+                            .lanes = wide,
+                            .bias = j->bias + lane,
+                            .relu = j->relu};
     for (int64_t t = 0; t < s->tiles; t++) {
         square.out = sums + get_square(p, s, t, &square) * p->block;
-        p->k->winograd_output((int)p->tile, products + t * p->block, p->dst_step, &square);
+        p->k->winograd_output((int)p->tile, products + t * p->block, p->dst_step,
+                              &square);
     }
     for (int64_t n = 0; n < s->images; n++)
         p->k->from_pixels(sums + n * s->rows * p->dst_w * p->block, p->block,
                           at_most(wide, p->dst_channels - lane), s->rows * p->dst_w,
-                          j->dst + ((s->image + n) * p->dst_channels + lane) * plane
-                              + s->row * p->dst_w,
+                          j->dst + ((s->image + n) * p->dst_channels + lane) * plane +
+                              s->row * p->dst_w,
                           plane);
 }
 
@@ -287,12 +315,14 @@ static sm_status gather(plan *p, gather_job *j, const float *bias, sm_error *err
     sm_status status = make_plan(p, err);
     if (status != SM_OK)
         return status;
-    const size_t weights = floats(PLACES * p->depth * p->lanes), padded = floats(p->lanes);
+    const size_t weights = floats(PLACES * p->depth * p->lanes),
+                 padded = floats(p->lanes);
     j->p = p;
     j->places_at = floats(p->src_size);
     j->products_at = j->places_at + floats(PLACES * p->src_step);
     j->sums_at = j->products_at + floats(PLACES * p->dst_step);
-    j->scratch_size = j->sums_at + floats(p->images * p->tile * p->rows * p->dst_w * p->block);
+    j->scratch_size =
+        j->sums_at + floats(p->images * p->tile * p->rows * p->dst_w * p->block);
     const int64_t threads = at_most(sm_threads(), p->items);
     char *memory = sm_alloc(weights + padded + (size_t)threads * j->scratch_size);
     if (memory) {
@@ -314,29 +344,38 @@ static sm_status gather(plan *p, gather_job *j, const float *bias, sm_error *err
 }
 
 sm_status sm_conv2d_winograd_forward(const sm_conv2d *g, const float *x, const float *w,
-                                  const float *bias, float *y, bool relu, sm_error *err) {
+                                     const float *bias, float *y, bool relu,
+                                     sm_error *err) {
     plan p = plan_forward(g);
     gather_job j = {.src = x, .w = w, .dst = y, .relu = relu};
     return gather(&p, &j, bias, err);
 }
 
-sm_status sm_conv2d_winograd_backward_data(const sm_conv2d *g, const float *dy, const float *w,
-                                        float *dx, sm_error *err) {
-    plan p = {.n = g->n, .kernel = g->kh, .src_channels = g->o, .dst_channels = g->c,
-              .src_h = g->oh, .src_w = g->ow, .dst_h = g->h, .dst_w = g->w,
-              .pad_h = g->kh - 1 - g->pad_h, .pad_w = g->kh - 1 - g->pad_w};
+sm_status sm_conv2d_winograd_backward_data(const sm_conv2d *g, const float *dy,
+                                           const float *w, float *dx, sm_error *err) {
+    plan p = {.n = g->n,
+              .kernel = g->kh,
+              .src_channels = g->o,
+              .dst_channels = g->c,
+              .src_h = g->oh,
+              .src_w = g->ow,
+              .dst_h = g->h,
+              .dst_w = g->w,
+              .pad_h = g->kh - 1 - g->pad_h,
+              .pad_w = g->kh - 1 - g->pad_w};
     gather_job j = {.src = dy, .w = w, .dst = dx, .turned = true};
     return gather(&p, &j, NULL, err);
 }
 
-/* ---- the weight gradient -------------------------------------------------------------------- */
+/* ---- the weight gradient
+ * -------------------------------------------------------------------- */
 
 typedef struct grad_job {
     const plan *p;
     const float *x, *dy;
     float *dw;
     bool bias;
-    float *sums;   /* [threads][part]: [block][36][depth][lanes of it], dbias [lanes] */
+    float *sums; /* [threads][part]: [block][36][depth][lanes of it], dbias [lanes] */
     int64_t part, bias_at;
     bool *used;
     int64_t threads;
@@ -350,19 +389,25 @@ static void grad_block(const grad_job *j, const strip *s, const float *places, f
     const int64_t wide = at_most(p->block, p->lanes - lane), plane = p->dst_h * p->dst_w;
     const int64_t count = s->rows * p->dst_w;
     const int32_t none = 0;
-    void (*grad)(const conv2d_grad_args *) = p->k->grad[wide / p->k->lanes_per_vector - 1];
+    void (*grad)(const conv2d_grad_args *) =
+        p->k->grad[wide / p->k->lanes_per_vector - 1];
     for (int64_t n = 0; n < s->images; n++)
-        p->k->to_pixels(j->dy + ((s->image + n) * p->dst_channels + lane) * plane
-                            + s->row * p->dst_w,
+        p->k->to_pixels(j->dy + ((s->image + n) * p->dst_channels + lane) * plane +
+                            s->row * p->dst_w,
                         plane, at_most(wide, p->dst_channels - lane), count,
                         wide == p->block ? p->wide : p->narrow, dy + n * count * wide);
     conv2d_square square = {.row = p->dst_w * wide, .pixel = wide, .lanes = wide};
     for (int64_t t = 0; t < s->tiles; t++) {
         square.in = dy + get_square(p, s, t, &square) * wide;
-        p->k->winograd_output_back((int)p->tile, &square, back + t * p->block, p->dst_step);
+        p->k->winograd_output_back((int)p->tile, &square, back + t * p->block,
+                                   p->dst_step);
     }
-    conv2d_grad_args args = {.pixels = p->pixels, .count = s->tiles, .tap = &none, .taps = 1,
-                             .run = p->depth, .dy_stride = p->block};
+    conv2d_grad_args args = {.pixels = p->pixels,
+                             .count = s->tiles,
+                             .tap = &none,
+                             .taps = 1,
+                             .run = p->depth,
+                             .dy_stride = p->block};
     for (int64_t i = 0; i < PLACES; i++) {
         args.src = places + i * p->src_step;
         args.dy = back + i * p->dst_step;
@@ -370,7 +415,9 @@ static void grad_block(const grad_job *j, const strip *s, const float *places, f
         grad(&args);
     }
     if (j->bias)
-        grad(&(conv2d_grad_args){.count = s->images * count, .dy = dy, .dy_stride = wide,
+        grad(&(conv2d_grad_args){.count = s->images * count,
+                                 .dy = dy,
+                                 .dy_stride = wide,
                                  .dbias = sums + j->bias_at + lane});
 }
 
@@ -387,7 +434,8 @@ static void grad_range(void *context, int64_t begin, int64_t end, int thread) {
         const strip s = get_strip(p, item);
         load_strip(p, &s, j->x, pixels, places);
         for (int64_t lane = 0; lane < p->lanes; lane += p->block) {
-            if (p->dst_channels - lane < p->block) /* lanes without a channel must be finite */
+            if (p->dst_channels - lane <
+                p->block) /* lanes without a channel must be finite */
                 memset(dy, 0, j->back_at - j->dy_at);
             grad_block(j, &s, places, dy, (float *)(scratch + j->back_at), sums, lane);
         }
@@ -419,11 +467,13 @@ static void finish_weights(void *context, int64_t begin, int64_t end, int thread
         for (int64_t lane = 0; lane < p->lanes; lane += vector) {
             const int64_t first = lane / p->block * p->block;
             const int64_t wide = at_most(p->block, p->lanes - first);
-            const float *in = j->sums + first * PLACES * p->depth + s * wide + lane - first;
+            const float *in =
+                j->sums + first * PLACES * p->depth + s * wide + lane - first;
             memset(places, 0, sizeof places);
             for (int64_t i = 0; i < j->threads; i++)
                 for (int64_t e = 0; j->used[i] && e < PLACES * vector; e++)
-                    places[e] += in[i * j->part + e / vector * p->depth * wide + e % vector];
+                    places[e] +=
+                        in[i * j->part + e / vector * p->depth * wide + e % vector];
             p->k->winograd_weights_back((int)p->piece, places, vector, square);
             spread(j, s, lane, square);
         }
@@ -438,13 +488,18 @@ static void finish_bias(const grad_job *j, float *dbias) {
     }
 }
 
-sm_status sm_conv2d_winograd_backward_weight(const sm_conv2d *g, const float *x, const float *dy,
-                                          float *dw, float *dbias, sm_error *err) {
+sm_status sm_conv2d_winograd_backward_weight(const sm_conv2d *g, const float *x,
+                                             const float *dy, float *dw, float *dbias,
+                                             sm_error *err) {
     plan p = plan_forward(g);
     sm_status status = make_plan(&p, err);
     if (status != SM_OK)
         return status;
-    grad_job j = {.p = &p, .x = x, .dy = dy, .dw = dw, .bias = dbias != NULL,
+    grad_job j = {.p = &p,
+                  .x = x,
+                  .dy = dy,
+                  .dw = dw,
+                  .bias = dbias != NULL,
                   .threads = at_most(sm_threads(), p.items)};
     j.bias_at = PLACES * p.depth * p.lanes;
     j.part = (int64_t)(floats(j.bias_at + p.lanes) / sizeof(float));

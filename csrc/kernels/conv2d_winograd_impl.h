@@ -1,11 +1,13 @@
-/* conv2d_winograd_impl.h: the transforms of Winograd's F(4x4, 3x3), F(3x3, 4x4) and F(2x2, 5x5), over
- * the vector type of conv2d_blocked_impl.h. All have tiles of 6x6, so they share B and the points. A
- * vector holds channels; the 36 products of a tile are `step` floats apart.
+/* conv2d_winograd_impl.h: the transforms of Winograd's F(4x4, 3x3), F(3x3, 4x4) and
+ * F(2x2, 5x5), over the vector type of conv2d_blocked_impl.h. All have tiles of 6x6, so
+ * they share B and the points. A vector holds channels; the 36 products of a tile are
+ * `step` floats apart.
  *
- *     Y = A^T [ (G w G^T) . (B^T d B) ] A        (Lavin and Gray 2016, section 4.1 and 4.2)
+ *     Y = A^T [ (G w G^T) . (B^T d B) ] A        (Lavin and Gray 2016, section 4.1
+ * and 4.2)
  *
- * The points are 0, +-1/sqrt(2), +-sqrt(2) and infinity. Of the symmetric choices they lose least:
- * a sixth of the largest error that the common 0, +-1, +-2 makes.
+ * The points are 0, +-1/sqrt(2), +-sqrt(2) and infinity. Of the symmetric choices they
+ * lose least: a sixth of the largest error that the common 0, +-1, +-2 makes.
  */
 #define ROOT2 1.41421356f
 #define HALF_ROOT2 0.70710678f
@@ -13,8 +15,10 @@
 /* r = B^T d, one column of 6. */
 INLINE void winograd_b(const vec d[6], vec r[6]) {
     const vec two_half = v_set(2.5f), root = v_set(ROOT2), half_root = v_set(HALF_ROOT2);
-    const vec p = v_fma(v_set(-2.0f), d[2], d[4]), q = v_fma(half_root, d[3], -root * d[1]);
-    const vec s = v_fma(v_set(-0.5f), d[2], d[4]), t = v_fma(root, d[3], -half_root * d[1]);
+    const vec p = v_fma(v_set(-2.0f), d[2], d[4]),
+              q = v_fma(half_root, d[3], -root * d[1]);
+    const vec s = v_fma(v_set(-0.5f), d[2], d[4]),
+              t = v_fma(root, d[3], -half_root * d[1]);
     r[0] = v_fma(-two_half, d[2], d[0] + d[4]);
     r[1] = p + q;
     r[2] = p - q;
@@ -52,7 +56,8 @@ INLINE void winograd_at(const vec y[], vec r[6], const int n) {
     r[5] = y[n - 1];
 }
 
-/* G is A for kernels, its rows over the products of the differences between the points. */
+/* G is A for kernels, its rows over the products of the differences between the points.
+ */
 INLINE void winograd_g(const vec w[], vec r[6], const int n) {
     const vec a = v_set(-2.0f / 3.0f), b = v_set(1.0f / 6.0f);
     winograd_at(w, r, n);
@@ -74,27 +79,35 @@ INLINE void winograd_b6(const vec d[], vec r[], const int n) {
     winograd_b(d, r);
 }
 
-/* The two-sided transform of a [from x from] square to [to x to] by the one-sided f, whose size
- * other than 6 is n; all in arrays of 6 a row. */
-#define WINOGRAD_BOTH(f, n, from, to, in, out)                                                     \
-    do {                                                                                           \
-        vec half[6][6];                                                                            \
-        UNROLL for (int j = 0; j < (from); j++) {                                                  \
-            vec column[6], done[6];                                                                \
-            UNROLL for (int i = 0; i < (from); i++) column[i] = in[i][j];                          \
-            f(column, done, n);                                                                    \
-            UNROLL for (int i = 0; i < (to); i++) half[i][j] = done[i];                            \
-        }                                                                                          \
-        UNROLL for (int i = 0; i < (to); i++) f(half[i], out[i], n);                               \
+/* The two-sided transform of a [from x from] square to [to x to] by the one-sided f,
+ * whose size other than 6 is n; all in arrays of 6 a row. */
+#define WINOGRAD_BOTH(f, n, from, to, in, out)                                           \
+    do {                                                                                 \
+        vec half[6][6];                                                                  \
+        UNROLL for (int j = 0; j < (from); j++) {                                        \
+            vec column[6], done[6];                                                      \
+            UNROLL for (int i = 0; i < (from); i++) column[i] = in[i][j];                \
+            f(column, done, n);                                                          \
+            UNROLL for (int i = 0; i < (to); i++) half[i][j] = done[i];                  \
+        }                                                                                \
+        UNROLL for (int i = 0; i < (to); i++) f(half[i], out[i], n);                     \
     } while (0)
 
 /* Expands to calls with the size as a constant. */
-#define WINOGRAD_SIZES(n, two, three, four, five)                                                  \
-    switch (n) {                                                                                   \
-    case 2: two; break;                                                                            \
-    case 3: three; break;                                                                          \
-    case 4: four; break;                                                                           \
-    default: five; break;                                                                          \
+#define WINOGRAD_SIZES(n, two, three, four, five)                                        \
+    switch (n) {                                                                         \
+    case 2:                                                                              \
+        two;                                                                             \
+        break;                                                                           \
+    case 3:                                                                              \
+        three;                                                                           \
+        break;                                                                           \
+    case 4:                                                                              \
+        four;                                                                            \
+        break;                                                                           \
+    default:                                                                             \
+        five;                                                                            \
+        break;                                                                           \
     }
 
 INLINE void weights_of(const float *w, float *out, int64_t step, const int n) {
@@ -106,7 +119,7 @@ INLINE void weights_of(const float *w, float *out, int64_t step, const int n) {
 
 static void winograd_weights(int n, const float *w, float *out, int64_t step) {
     WINOGRAD_SIZES(n, (void)0, weights_of(w, out, step, 3), weights_of(w, out, step, 4),
-                   weights_of(w, out, step, 5))
+                   weights_of(w, out, step, 5));
 }
 
 INLINE void weights_back_of(const float *u, int64_t step, float *dw, const int n) {
@@ -117,8 +130,8 @@ INLINE void weights_back_of(const float *u, int64_t step, float *dw, const int n
 }
 
 static void winograd_weights_back(int n, const float *u, int64_t step, float *dw) {
-    WINOGRAD_SIZES(n, (void)0, weights_back_of(u, step, dw, 3), weights_back_of(u, step, dw, 4),
-                   weights_back_of(u, step, dw, 5))
+    WINOGRAD_SIZES(n, (void)0, weights_back_of(u, step, dw, 3),
+                   weights_back_of(u, step, dw, 4), weights_back_of(u, step, dw, 5));
 }
 
 static void winograd_input(const float *src, int64_t row, int64_t pixel, int64_t channels,
@@ -141,17 +154,19 @@ INLINE void output_of(const float *m, int64_t step, const conv2d_square *a, cons
         UNROLL for (int i = 0; i < n * n; i++) {
             const vec r = y[i / n][i % n] + b;
             if (i / n < a->rows && i % n < a->columns)
-                v_store(a->out + i / n * a->row + i % n * a->pixel + c, a->relu ? v_relu(r) : r);
+                v_store(a->out + i / n * a->row + i % n * a->pixel + c,
+                        a->relu ? v_relu(r) : r);
         }
     }
 }
 
 static void winograd_output(int n, const float *m, int64_t step, const conv2d_square *a) {
-    WINOGRAD_SIZES(n, output_of(m, step, a, 2), output_of(m, step, a, 3), output_of(m, step, a, 4),
-                   (void)0)
+    WINOGRAD_SIZES(n, output_of(m, step, a, 2), output_of(m, step, a, 3),
+                   output_of(m, step, a, 4), (void)0);
 }
 
-INLINE void output_back_of(const conv2d_square *a, float *out, int64_t step, const int n) {
+INLINE void output_back_of(const conv2d_square *a, float *out, int64_t step,
+                           const int n) {
     for (int64_t c = 0; c < a->lanes; c += VL) {
         vec in[6][6], m[6][6];
         UNROLL for (int i = 0; i < n * n; i++) in[i / n][i % n] =
@@ -163,7 +178,8 @@ INLINE void output_back_of(const conv2d_square *a, float *out, int64_t step, con
     }
 }
 
-static void winograd_output_back(int n, const conv2d_square *a, float *out, int64_t step) {
+static void winograd_output_back(int n, const conv2d_square *a, float *out,
+                                 int64_t step) {
     WINOGRAD_SIZES(n, output_back_of(a, out, step, 2), output_back_of(a, out, step, 3),
-                   output_back_of(a, out, step, 4), (void)0)
+                   output_back_of(a, out, step, 4), (void)0);
 }

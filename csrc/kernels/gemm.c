@@ -1,17 +1,18 @@
 /* gemm.c: matrix products over BLAS. See gemm.h.
  *
- * OpenBLAS's own threads would fight with the pool's for the processors, so it is held to one, and C
- * is cut here: along the longer of its sides, which never touches the order of a sum.
+ * OpenBLAS's own threads would fight with the pool's for the processors, so it is held to
+ * one, and C is cut here: along the longer of its sides, which never touches the order of
+ * a sum.
  */
 #include "kernels/gemm.h"
 
-#include <assert.h>
 #include <cblas.h>
 #include <limits.h>
 
 #include "base/pool.h"
 
-/* Absent from other BLAS libraries, which run one thread or have a switch of their own. */
+/* Absent from other BLAS libraries, which run one thread or have a switch of their own.
+ */
 extern void openblas_set_num_threads(int n) __attribute__((weak));
 
 /* Multiply-adds below which a second thread costs more than it brings. */
@@ -35,14 +36,15 @@ static void scale(const sm_gemm_batch *g, float *c) {
 }
 
 /* Rows [m0, m1) and columns [n0, n1) of one product. */
-static void block(const sm_gemm_batch *g, const float *a, const float *b, float *c, int64_t m0,
-                  int64_t m1, int64_t n0, int64_t n1) {
+static void block(const sm_gemm_batch *g, const float *a, const float *b, float *c,
+                  int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
     a += g->trans_a ? m0 : m0 * g->lda;
     b += g->trans_b ? n0 * g->ldb : n0;
     c += m0 * g->ldc + n0;
     cblas_sgemm(CblasRowMajor, g->trans_a ? CblasTrans : CblasNoTrans,
-                g->trans_b ? CblasTrans : CblasNoTrans, (int)(m1 - m0), (int)(n1 - n0), (int)g->k,
-                g->alpha, a, (int)g->lda, b, (int)g->ldb, g->beta, c, (int)g->ldc);
+                g->trans_b ? CblasTrans : CblasNoTrans, (int)(m1 - m0), (int)(n1 - n0),
+                (int)g->k, g->alpha, a, (int)g->lda, b, (int)g->ldb, g->beta, c,
+                (int)g->ldc);
 }
 
 static void rows(void *context, int64_t begin, int64_t end, int thread) {
@@ -62,8 +64,8 @@ static void matrices(void *context, int64_t begin, int64_t end, int thread) {
     const sm_gemm_batch *g = &j->g;
     (void)thread;
     for (int64_t i = begin; i < end; i++)
-        block(g, j->a + i * g->stride_a, j->b + i * g->stride_b, j->c + i * g->stride_c, 0, g->m, 0,
-              g->n);
+        block(g, j->a + i * g->stride_a, j->b + i * g->stride_b, j->c + i * g->stride_c,
+              0, g->m, 0, g->n);
 }
 
 static int64_t grain(double macs_per_item) {
@@ -80,7 +82,6 @@ static void product(const job *j) {
 }
 
 static sm_status check(const sm_gemm_batch *g, sm_error *err) {
-    assert(g->m >= 0 && g->n >= 0 && g->k >= 0 && g->batch >= 0);
     int64_t sizes[] = {g->m, g->n, g->k, g->lda, g->ldb, g->ldc};
     for (int i = 0; i < 6; i++)
         if (sizes[i] > INT_MAX)
@@ -95,8 +96,8 @@ static int64_t leading(int64_t ld, int64_t width) {
     return ld > width ? ld : width > 1 ? width : 1;
 }
 
-sm_status sm_gemm_batched(const sm_gemm_batch *batch, const float *a, const float *b, float *c,
-                          sm_error *err) {
+sm_status sm_gemm_batched(const sm_gemm_batch *batch, const float *a, const float *b,
+                          float *c, sm_error *err) {
     sm_status status = check(batch, err);
     if (status != SM_OK || batch->m == 0 || batch->n == 0 || batch->batch == 0)
         return status;
@@ -125,9 +126,9 @@ sm_status sm_gemm_batched(const sm_gemm_batch *batch, const float *a, const floa
     return SM_OK;
 }
 
-sm_status sm_gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha,
-                  const float *a, int64_t lda, const float *b, int64_t ldb, float beta, float *c,
-                  int64_t ldc, sm_error *err) {
+sm_status sm_gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
+                  float alpha, const float *a, int64_t lda, const float *b, int64_t ldb,
+                  float beta, float *c, int64_t ldc, sm_error *err) {
     sm_gemm_batch g = {trans_a, trans_b, 1, m, n, k, alpha, beta, lda, ldb, ldc, 0, 0, 0};
     return sm_gemm_batched(&g, a, b, c, err);
 }

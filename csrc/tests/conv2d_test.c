@@ -13,9 +13,11 @@
 
 static sm_rng rng;
 
-static sm_conv2d shape(int64_t n, int64_t c, int64_t h, int64_t w, int64_t o, int64_t kh, int64_t kw,
-                       int64_t stride, int64_t pad, int64_t dilation, int64_t groups) {
-    sm_conv2d g = {n, c, h, w, o, kh, kw, stride, stride, pad, pad, dilation, dilation, groups, 0, 0};
+static sm_conv2d shape(int64_t n, int64_t c, int64_t h, int64_t w, int64_t o, int64_t kh,
+                       int64_t kw, int64_t stride, int64_t pad, int64_t dilation,
+                       int64_t groups) {
+    sm_conv2d g = {n,      c,   h,   w,        o,        kh,     kw, stride,
+                   stride, pad, pad, dilation, dilation, groups, 0,  0};
     g.oh = sm_conv2d_out(h, kh, stride, pad, dilation);
     g.ow = sm_conv2d_out(w, kw, stride, pad, dilation);
     return g;
@@ -36,9 +38,10 @@ static float *poison(int64_t count) {
     return p;
 }
 
-/* Largest difference over the root of the number of terms of a sum: both are rounded sums of
- * products of standard normals. */
-static double difference(const float *got, const float *want, int64_t count, int64_t terms) {
+/* Largest difference over the root of the number of terms of a sum: both are rounded sums
+ * of products of standard normals. */
+static double difference(const float *got, const float *want, int64_t count,
+                         int64_t terms) {
     double worst = got[count] == 12345.0f ? 0.0 : INFINITY;
     for (int64_t i = 0; i < count; i++) {
         double d = fabs((double)got[i] - (double)want[i]);
@@ -50,16 +53,19 @@ static double difference(const float *got, const float *want, int64_t count, int
 static void report(const sm_conv2d *g, const char *pass, double error) {
     if (!(error < 2e-5))
         fprintf(stderr,
-                "%s [%s, %d threads]: n%lld c%lld %lldx%lld o%lld k%lldx%lld s%lld,%lld p%lld,%lld "
+                "%s [%s, %d threads]: n%lld c%lld %lldx%lld o%lld k%lldx%lld s%lld,%lld "
+                "p%lld,%lld "
                 "d%lld g%lld: error %g\n",
-                pass, sm_isa_name(sm_cpu_isa()), sm_threads(), (long long)g->n, (long long)g->c,
-                (long long)g->h, (long long)g->w, (long long)g->o, (long long)g->kh, (long long)g->kw,
-                (long long)g->stride_h, (long long)g->stride_w, (long long)g->pad_h,
-                (long long)g->pad_w, (long long)g->dilation_h, (long long)g->groups, error);
+                pass, sm_isa_name(sm_cpu_isa()), sm_threads(), (long long)g->n,
+                (long long)g->c, (long long)g->h, (long long)g->w, (long long)g->o,
+                (long long)g->kh, (long long)g->kw, (long long)g->stride_h,
+                (long long)g->stride_w, (long long)g->pad_h, (long long)g->pad_w,
+                (long long)g->dilation_h, (long long)g->groups, error);
     CHECK(error < 2e-5);
 }
 
-static void forward(const sm_conv2d *g, const float *x, const float *w, const float *bias, bool relu) {
+static void forward(const sm_conv2d *g, const float *x, const float *w, const float *bias,
+                    bool relu) {
     int64_t count = g->n * g->o * g->oh * g->ow, terms = g->c / g->groups * g->kh * g->kw;
     float *got = poison(count), *want = poison(count);
     sm_conv2d_forward_ref(g, x, w, bias, want, relu);
@@ -79,8 +85,10 @@ static void backward_data(const sm_conv2d *g, const float *dy, const float *w) {
     sm_free(want);
 }
 
-static void backward_weight(const sm_conv2d *g, const float *x, const float *dy, bool bias) {
-    int64_t count = g->o * (g->c / g->groups) * g->kh * g->kw, terms = g->n * g->oh * g->ow;
+static void backward_weight(const sm_conv2d *g, const float *x, const float *dy,
+                            bool bias) {
+    int64_t count = g->o * (g->c / g->groups) * g->kh * g->kw,
+            terms = g->n * g->oh * g->ow;
     float *got = poison(count), *want = poison(count), *again = poison(count);
     float *dbias = poison(g->o), *dbias_want = poison(g->o);
     sm_conv2d_backward_weight_ref(g, x, dy, want, bias ? dbias_want : NULL);
@@ -98,7 +106,8 @@ static void backward_weight(const sm_conv2d *g, const float *x, const float *dy,
 }
 
 static void check_shape(sm_conv2d g) {
-    float *x = noise(g.n * g.c * g.h * g.w), *w = noise(g.o * (g.c / g.groups) * g.kh * g.kw);
+    float *x = noise(g.n * g.c * g.h * g.w),
+          *w = noise(g.o * (g.c / g.groups) * g.kh * g.kw);
     float *dy = noise(g.n * g.o * g.oh * g.ow), *bias = noise(g.o);
     forward(&g, x, w, bias, false);
     forward(&g, x, w, NULL, true);
@@ -114,33 +123,34 @@ static void check_shape(sm_conv2d g) {
 static void odd_shapes(void) {
     static const int64_t shapes[][11] = {
         /* n  c   h   w   o  kh kw s  p  d  g */
-        {2, 1, 28, 28, 64, 3, 3, 1, 1, 1, 1},   {3, 3, 17, 19, 17, 3, 3, 1, 1, 1, 1},
-        {2, 64, 14, 14, 64, 3, 3, 1, 1, 1, 1},  {9, 64, 7, 7, 64, 3, 3, 1, 1, 1, 1},
-        {13, 17, 7, 5, 33, 3, 3, 1, 1, 1, 1},   {1, 17, 13, 11, 1, 3, 3, 3, 0, 1, 1},
+        {2, 1, 28, 28, 64, 3, 3, 1, 1, 1, 1},     {3, 3, 17, 19, 17, 3, 3, 1, 1, 1, 1},
+        {2, 64, 14, 14, 64, 3, 3, 1, 1, 1, 1},    {9, 64, 7, 7, 64, 3, 3, 1, 1, 1, 1},
+        {13, 17, 7, 5, 33, 3, 3, 1, 1, 1, 1},     {1, 17, 13, 11, 1, 3, 3, 3, 0, 1, 1},
         {1, 1, 105, 105, 64, 10, 10, 1, 0, 1, 1}, {1, 64, 21, 21, 128, 7, 7, 1, 0, 1, 1},
-        {2, 128, 9, 9, 128, 4, 4, 1, 0, 1, 1},  {2, 3, 33, 31, 40, 7, 7, 2, 3, 1, 1},
-        {2, 96, 12, 13, 80, 1, 1, 1, 0, 1, 1},  {2, 48, 13, 12, 24, 1, 1, 2, 0, 1, 1},
-        {2, 16, 12, 12, 16, 1, 1, 3, 2, 1, 1},  {3, 6, 15, 14, 9, 3, 3, 1, 2, 2, 3},
-        {2, 8, 16, 17, 12, 3, 3, 2, 1, 1, 4},   {2, 24, 15, 15, 24, 3, 3, 1, 1, 1, 24},
-        {2, 24, 15, 16, 24, 3, 3, 2, 1, 1, 24}, {2, 5, 9, 9, 10, 5, 5, 1, 2, 1, 5},
-        {2, 20, 9, 33, 20, 3, 3, 1, 1, 2, 20},  {2, 20, 9, 33, 20, 7, 7, 3, 3, 1, 20},
-        {5, 2, 3, 3, 3, 3, 3, 1, 0, 1, 1},      {1, 7, 4, 4, 5, 4, 4, 1, 0, 1, 1},
-        {2, 4, 6, 6, 7, 2, 2, 1, 5, 1, 1},      {1, 3, 8, 9, 5, 3, 3, 5, 7, 3, 1},
-        {1, 2, 3, 3, 2, 1, 1, 9, 0, 1, 1},      {4, 6, 10, 10, 16, 5, 5, 1, 0, 1, 1},
-        {1, 300, 6, 6, 70, 3, 3, 1, 1, 1, 1},   {2, 256, 7, 7, 130, 3, 3, 2, 1, 1, 1},
-        {1, 5, 60, 61, 6, 3, 3, 2, 1, 1, 1},    {2, 12, 11, 10, 18, 3, 3, 2, 2, 2, 2},
-        {70, 3, 2, 2, 4, 2, 2, 1, 1, 1, 1},     {1, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1},
-        {1, 32, 56, 56, 32, 3, 3, 1, 1, 1, 1},  {1, 1, 40, 300, 3, 3, 3, 1, 1, 1, 1},
-        {2, 20, 17, 18, 24, 5, 5, 1, 2, 1, 1},  {2, 16, 20, 20, 16, 4, 4, 1, 1, 1, 1},
-        {3, 18, 19, 12, 20, 6, 6, 1, 3, 1, 1},  {2, 16, 21, 21, 17, 8, 8, 1, 4, 1, 1},
-        {1, 16, 30, 30, 16, 9, 9, 1, 4, 1, 1},  {1, 17, 55, 56, 70, 5, 5, 1, 0, 1, 1},
-        {90, 17, 4, 3, 33, 3, 3, 1, 1, 1, 1},   {40, 40, 9, 9, 20, 4, 4, 1, 3, 1, 1},
-        {3, 70, 12, 13, 17, 1, 1, 1, 0, 1, 1},  {3, 9, 20, 13, 150, 1, 1, 1, 0, 1, 1},
-        {2, 4, 1, 30, 8, 1, 1, 1, 0, 1, 1},     {3, 10, 20, 20, 10, 3, 3, 4, 0, 2, 1},
+        {2, 128, 9, 9, 128, 4, 4, 1, 0, 1, 1},    {2, 3, 33, 31, 40, 7, 7, 2, 3, 1, 1},
+        {2, 96, 12, 13, 80, 1, 1, 1, 0, 1, 1},    {2, 48, 13, 12, 24, 1, 1, 2, 0, 1, 1},
+        {2, 16, 12, 12, 16, 1, 1, 3, 2, 1, 1},    {3, 6, 15, 14, 9, 3, 3, 1, 2, 2, 3},
+        {2, 8, 16, 17, 12, 3, 3, 2, 1, 1, 4},     {2, 24, 15, 15, 24, 3, 3, 1, 1, 1, 24},
+        {2, 24, 15, 16, 24, 3, 3, 2, 1, 1, 24},   {2, 5, 9, 9, 10, 5, 5, 1, 2, 1, 5},
+        {2, 20, 9, 33, 20, 3, 3, 1, 1, 2, 20},    {2, 20, 9, 33, 20, 7, 7, 3, 3, 1, 20},
+        {5, 2, 3, 3, 3, 3, 3, 1, 0, 1, 1},        {1, 7, 4, 4, 5, 4, 4, 1, 0, 1, 1},
+        {2, 4, 6, 6, 7, 2, 2, 1, 5, 1, 1},        {1, 3, 8, 9, 5, 3, 3, 5, 7, 3, 1},
+        {1, 2, 3, 3, 2, 1, 1, 9, 0, 1, 1},        {4, 6, 10, 10, 16, 5, 5, 1, 0, 1, 1},
+        {1, 300, 6, 6, 70, 3, 3, 1, 1, 1, 1},     {2, 256, 7, 7, 130, 3, 3, 2, 1, 1, 1},
+        {1, 5, 60, 61, 6, 3, 3, 2, 1, 1, 1},      {2, 12, 11, 10, 18, 3, 3, 2, 2, 2, 2},
+        {70, 3, 2, 2, 4, 2, 2, 1, 1, 1, 1},       {1, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1},
+        {1, 32, 56, 56, 32, 3, 3, 1, 1, 1, 1},    {1, 1, 40, 300, 3, 3, 3, 1, 1, 1, 1},
+        {2, 20, 17, 18, 24, 5, 5, 1, 2, 1, 1},    {2, 16, 20, 20, 16, 4, 4, 1, 1, 1, 1},
+        {3, 18, 19, 12, 20, 6, 6, 1, 3, 1, 1},    {2, 16, 21, 21, 17, 8, 8, 1, 4, 1, 1},
+        {1, 16, 30, 30, 16, 9, 9, 1, 4, 1, 1},    {1, 17, 55, 56, 70, 5, 5, 1, 0, 1, 1},
+        {90, 17, 4, 3, 33, 3, 3, 1, 1, 1, 1},     {40, 40, 9, 9, 20, 4, 4, 1, 3, 1, 1},
+        {3, 70, 12, 13, 17, 1, 1, 1, 0, 1, 1},    {3, 9, 20, 13, 150, 1, 1, 1, 0, 1, 1},
+        {2, 4, 1, 30, 8, 1, 1, 1, 0, 1, 1},       {3, 10, 20, 20, 10, 3, 3, 4, 0, 2, 1},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         const int64_t *s = shapes[i];
-        check_shape(shape(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10]));
+        check_shape(
+            shape(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10]));
     }
 }
 
@@ -159,14 +169,17 @@ static void uneven_axes(void) {
 /* Seeded shapes of every kind. */
 static void random_shapes(int count) {
     for (int i = 0; i < count; i++) {
-        int64_t groups = sm_rng_below(&rng, 4) == 0 ? 1 + (int64_t)sm_rng_below(&rng, 4) : 1;
-        int64_t k = 1 + (int64_t)sm_rng_below(&rng, 5), d = 1 + (int64_t)sm_rng_below(&rng, 2);
-        sm_conv2d g = shape(1 + (int64_t)sm_rng_below(&rng, 6),
-                            groups * (1 + (int64_t)sm_rng_below(&rng, 40)),
-                            1 + (int64_t)sm_rng_below(&rng, 24), 1 + (int64_t)sm_rng_below(&rng, 24),
-                            groups * (1 + (int64_t)sm_rng_below(&rng, 80)), k,
-                            1 + (int64_t)sm_rng_below(&rng, 5), 1 + (int64_t)sm_rng_below(&rng, 3),
-                            (int64_t)sm_rng_below(&rng, 5), d, groups);
+        int64_t groups =
+            sm_rng_below(&rng, 4) == 0 ? 1 + (int64_t)sm_rng_below(&rng, 4) : 1;
+        int64_t k = 1 + (int64_t)sm_rng_below(&rng, 5),
+                d = 1 + (int64_t)sm_rng_below(&rng, 2);
+        sm_conv2d g = shape(
+            1 + (int64_t)sm_rng_below(&rng, 6),
+            groups * (1 + (int64_t)sm_rng_below(&rng, 40)),
+            1 + (int64_t)sm_rng_below(&rng, 24), 1 + (int64_t)sm_rng_below(&rng, 24),
+            groups * (1 + (int64_t)sm_rng_below(&rng, 80)), k,
+            1 + (int64_t)sm_rng_below(&rng, 5), 1 + (int64_t)sm_rng_below(&rng, 3),
+            (int64_t)sm_rng_below(&rng, 5), d, groups);
         check_shape(g);
     }
 }
@@ -200,7 +213,8 @@ static void out_of_memory(void) {
     sm_mem_get_stats(&stats);
     sm_mem_set_limit(stats.live + 4096);
     sm_error err = {0};
-    CHECK(sm_conv2d_forward(&g, x, w, NULL, y, false, &err) == SM_ENOMEM && err.message[0]);
+    CHECK(sm_conv2d_forward(&g, x, w, NULL, y, false, &err) == SM_ENOMEM &&
+          err.message[0]);
     CHECK(sm_conv2d_backward_data(&g, y, w, x, &err) == SM_ENOMEM);
     CHECK(sm_conv2d_backward_weight(&g, x, y, w, NULL, &err) == SM_ENOMEM);
     sm_mem_set_limit(0);

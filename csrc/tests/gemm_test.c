@@ -1,5 +1,5 @@
-/* gemm_test.c: matrix products against plain loops: transposes, leading dimensions, batches, and
- * the corners (sizes of 0, beta 0 over NaN, sizes beyond BLAS). */
+/* gemm_test.c: matrix products against plain loops: transposes, leading dimensions,
+ * batches, and the corners (sizes of 0, beta 0 over NaN, sizes beyond BLAS). */
 #include "kernels/gemm.h"
 
 #include <limits.h>
@@ -19,34 +19,47 @@ static float *noise(int64_t count) {
     return p;
 }
 
-static double element(const sm_gemm_batch *g, const float *a, const float *b, int64_t i, int64_t j) {
+static double element(const sm_gemm_batch *g, const float *a, const float *b, int64_t i,
+                      int64_t j) {
     double sum = 0.0;
     for (int64_t l = 0; l < g->k; l++)
-        sum += (double)a[g->trans_a ? l * g->lda + i : i * g->lda + l]
-               * (double)b[g->trans_b ? j * g->ldb + l : l * g->ldb + j];
+        sum += (double)a[g->trans_a ? l * g->lda + i : i * g->lda + l] *
+               (double)b[g->trans_b ? j * g->ldb + l : l * g->ldb + j];
     return sum;
 }
 
 /* Compares one result matrix, and that the gap between its rows is as before. */
-static void compare(const sm_gemm_batch *g, const float *a, const float *b, const float *before,
-                    const float *c) {
+static void compare(const sm_gemm_batch *g, const float *a, const float *b,
+                    const float *before, const float *c) {
     double worst = 0.0;
     for (int64_t i = 0; i < g->m; i++)
         for (int64_t j = 0; j < g->ldc; j++) {
             double want = before[i * g->ldc + j];
             if (j < g->n)
-                want = (double)g->alpha * element(g, a, b, i, j)
-                       + (g->beta != 0.0f ? (double)g->beta * want : 0.0);
+                want = (double)g->alpha * element(g, a, b, i, j) +
+                       (g->beta != 0.0f ? (double)g->beta * want : 0.0);
             double d = fabs(want - (double)c[i * g->ldc + j]);
             worst = d >= worst || isnan(d) ? d : worst;
         }
     CHECK(worst <= 2e-6 * sqrt((double)(g->k + 1)) * 8.0);
 }
 
-static void check_product(bool trans_a, bool trans_b, int64_t batch, int64_t m, int64_t n, int64_t k,
-                          float alpha, float beta, int64_t gap) {
-    sm_gemm_batch g = {trans_a, trans_b, batch, m, n, k, alpha, beta,
-                       (trans_a ? m : k) + gap, (trans_b ? k : n) + gap, n + gap, 0, 0, 0};
+static void check_product(bool trans_a, bool trans_b, int64_t batch, int64_t m, int64_t n,
+                          int64_t k, float alpha, float beta, int64_t gap) {
+    sm_gemm_batch g = {trans_a,
+                       trans_b,
+                       batch,
+                       m,
+                       n,
+                       k,
+                       alpha,
+                       beta,
+                       (trans_a ? m : k) + gap,
+                       (trans_b ? k : n) + gap,
+                       n + gap,
+                       0,
+                       0,
+                       0};
     g.stride_a = (trans_a ? k : m) * g.lda;
     g.stride_b = batch == 3 ? 0 : (trans_b ? n : k) * g.ldb;
     g.stride_c = m * g.ldc;
@@ -60,8 +73,8 @@ static void check_product(bool trans_a, bool trans_b, int64_t batch, int64_t m, 
     if (batch == 1) {
         float *d = noise(g.stride_c);
         memcpy(d, before, (size_t)g.stride_c * sizeof *d);
-        CHECK(sm_gemm(trans_a, trans_b, m, n, k, alpha, a, g.lda, b, g.ldb, beta, d, g.ldc, NULL)
-              == SM_OK);
+        CHECK(sm_gemm(trans_a, trans_b, m, n, k, alpha, a, g.lda, b, g.ldb, beta, d,
+                      g.ldc, NULL) == SM_OK);
         CHECK(memcmp(c, d, (size_t)g.stride_c * sizeof *d) == 0);
         sm_free(d);
     }
@@ -72,16 +85,17 @@ static void check_product(bool trans_a, bool trans_b, int64_t batch, int64_t m, 
 }
 
 static void products(void) {
-    static const int64_t sizes[][3] = {{1, 1, 1},    {3, 5, 7},      {17, 33, 9},   {64, 64, 64},
-                                       {1, 200, 50}, {200, 1, 50},   {50, 60, 0},   {0, 5, 5},
-                                       {5, 0, 5},    {300, 70, 129}, {70, 300, 129}};
+    static const int64_t sizes[][3] = {
+        {1, 1, 1},   {3, 5, 7}, {17, 33, 9}, {64, 64, 64},   {1, 200, 50},  {200, 1, 50},
+        {50, 60, 0}, {0, 5, 5}, {5, 0, 5},   {300, 70, 129}, {70, 300, 129}};
     static const int64_t batches[] = {1, 2, 3, 7};
     static const float betas[] = {0.0f, 1.0f, 0.5f};
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
         for (int t = 0; t < 4; t++)
             for (int b = 0; b < 4; b++)
-                check_product(t & 1, t >> 1, batches[b], sizes[s][0], sizes[s][1], sizes[s][2],
-                              b == 2 ? 0.75f : 1.0f, betas[(t + b) % 3], b % 2 ? 3 : 0);
+                check_product(t & 1, t >> 1, batches[b], sizes[s][0], sizes[s][1],
+                              sizes[s][2], b == 2 ? 0.75f : 1.0f, betas[(t + b) % 3],
+                              b % 2 ? 3 : 0);
 }
 
 static void beta_zero_forgets(void) {
@@ -89,7 +103,8 @@ static void beta_zero_forgets(void) {
     CHECK(sm_gemm(false, false, 2, 2, 2, 1.0f, a, 2, a, 2, 0.0f, c, 2, NULL) == SM_OK);
     CHECK(c[0] == 7.0f && c[1] == 10.0f && c[2] == 15.0f && c[3] == 22.0f);
     c[0] = NAN;
-    CHECK(sm_gemm(false, false, 2, 2, 0, 1.0f, NULL, 1, NULL, 2, 0.0f, c, 2, NULL) == SM_OK);
+    CHECK(sm_gemm(false, false, 2, 2, 0, 1.0f, NULL, 1, NULL, 2, 0.0f, c, 2, NULL) ==
+          SM_OK);
     CHECK(c[0] == 0.0f && c[3] == 0.0f);
     c[0] = 3.0f;
     CHECK(sm_gemm(false, false, 2, 2, 2, 0.0f, a, 2, a, 2, 2.0f, c, 2, NULL) == SM_OK);
@@ -99,8 +114,8 @@ static void beta_zero_forgets(void) {
 static void too_large(void) {
     float c = 1.0f;
     sm_error err = {0};
-    CHECK(sm_gemm(false, false, 1, 1, (int64_t)INT_MAX + 1, 1.0f, &c, 1, &c, 1, 0.0f, &c, 1, &err)
-          == SM_EINVAL);
+    CHECK(sm_gemm(false, false, 1, 1, (int64_t)INT_MAX + 1, 1.0f, &c, 1, &c, 1, 0.0f, &c,
+                  1, &err) == SM_EINVAL);
     CHECK(strstr(err.message, "2147483648") != NULL);
 }
 
