@@ -100,8 +100,8 @@ typedef struct conv2d_kernels {
     /* dst[c][q] = src[q][c]; src has `stride` floats a pixel */
     void (*from_pixels)(const float *src, int64_t stride, int64_t channels, int64_t count,
                         float *dst, int64_t plane);
-    /* out[q] = bias + sum over t of w[t] * src[tap[t] + q] for q < count; may write up to
-     * CONV2D_LANES - 1 floats more, and read as many behind src. */
+    /* out[q] = bias + sum over t of w[t] * src[tap[t] + q] for q < count; may read up to
+     * CONV2D_LANES - 1 floats behind src. */
     void (*depthwise)(const float *src, const int32_t *tap, const float *w, int64_t taps,
                       int64_t count, float bias, bool relu, float *out);
     /* sums[t][lane] += dy[q] * src[tap[t] + q] over the q < count with q %

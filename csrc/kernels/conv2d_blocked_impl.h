@@ -274,8 +274,14 @@ static void depthwise(const float *src, const int32_t *tap, const float *w, int6
             UNROLL for (int v = 0; v < 4; v++) sum[v] =
                 v_fma(weight, v_load(x + v * VL), sum[v]);
         }
-        UNROLL for (int v = 0; v < 4; v++)
-            v_store(out + q + v * VL, relu ? v_relu(sum[v]) : sum[v]);
+        UNROLL for (int v = 0; v < 4; v++) {
+            const vec r = relu ? v_relu(sum[v]) : sum[v];
+            const int64_t rest = count - q - v * VL;
+            if (rest >= VL)
+                v_store(out + q + v * VL, r);
+            else if (rest > 0)
+                v_store_n(out + q + v * VL, r, (int)rest);
+        }
     }
 }
 

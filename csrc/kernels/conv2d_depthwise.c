@@ -13,6 +13,8 @@
 #include "kernels/conv2d_axis.h"
 #include "kernels/conv2d_blocked.h"
 
+enum { LONG_ROW = 24 }; /* pixels */
+
 typedef struct plan {
     const conv2d_kernels *k;
     axis v, h;
@@ -144,6 +146,26 @@ static void store_phase(const plan *p, int64_t row, int64_t column, const float 
             dst[j * step] = sums[j];
 }
 
+/* One phase of one plane: long rows straight to the destination, short ones as one row.
+ */
+static void gather_phase(const gather_job *j, int64_t i, const float *src, const float *w,
+                         int64_t c, float *sums, float *dst) {
+    const plan *p = j->p;
+    const int64_t row = i / p->h.phases, column = i % p->h.phases;
+    const int64_t rows = axis_pixels(&p->v, row), taps = p->start[i + 1] - p->start[i];
+    const int32_t *tap = p->tap + p->start[i];
+    const float bias = j->bias ? j->bias[c] : 0.0f;
+    if (p->h.dst_step > 1 || p->h.dst < LONG_ROW) {
+        p->k->depthwise(src, tap, w, taps, rows * p->pitch, bias, j->relu, sums);
+        store_phase(p, row, column, sums, dst);
+        return;
+    }
+    dst += row * p->h.dst;
+    for (int64_t r = 0; r < rows; r++)
+        p->k->depthwise(src + r * p->pitch, tap, w, taps, p->h.dst, bias, j->relu,
+                        dst + r * p->v.dst_step * p->h.dst);
+}
+
 static void gather_planes(void *context, int64_t begin, int64_t end, int thread) {
     const gather_job *j = context;
     const plan *p = j->p;
@@ -156,12 +178,9 @@ static void gather_planes(void *context, int64_t begin, int64_t end, int thread)
             w[t] = j->w[c * j->taps + p->weight[t]];
         load_plane(p, j->src + item * p->v.src * p->h.src, src);
         for (int64_t i = 0; i < p->v.phases * p->h.phases; i++) {
-            const int64_t row = i / p->h.phases, first = p->start[i];
-            p->k->depthwise(src, p->tap + first, w + first, p->start[i + 1] - first,
-                            axis_pixels(&p->v, row) * p->pitch,
-                            j->bias ? j->bias[c] : 0.0f, j->relu, sums);
-            store_phase(p, row, i % p->h.phases, sums,
-                        j->dst + item * p->v.dst * p->h.dst);
+            const int64_t first = p->start[i];
+            gather_phase(j, i, src, w + first, c, sums,
+                         j->dst + item * p->v.dst * p->h.dst);
         }
     }
 }
