@@ -28,7 +28,7 @@ describe("a session", function()
       assert.matches("tensor([[ 1.0000,  2.5000],\n        [-3.0000,  4.0000]]) float32 [2,2]", text, 1, true)
       assert.matches("Linear", text, 1, true)
       assert.matches("Twin", text, 1, true)
-      assert.matches("\n> 2\n", text, 1, true)
+      assert.matches("\n2\n", text, 1, true)
    end)
 
    it("explains errors and goes on", function()

@@ -2,7 +2,8 @@
  *
  * A size class is a power of two and an eighth-step above it (64, 128, ..., 512, 576, 640, ...), so a
  * block wastes at most an eighth. Each block has a 64-byte header in front that holds its class; free
- * blocks of one class are a singly linked list through their own first bytes.
+ * blocks of one class are a singly linked list through their own first bytes. Under AddressSanitizer
+ * nothing is rounded up or kept, so that it sees every overrun and every use after free.
  */
 #include "base/mem.h"
 
@@ -11,6 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define CACHING 0
+#elif defined(__has_feature)
+#define CACHING !__has_feature(address_sanitizer)
+#else
+#define CACHING 1
+#endif
 
 enum { ALIGNMENT = 64, STEPS = 8, CLASSES = 60 * STEPS };
 
@@ -97,6 +106,8 @@ void *sm_alloc(size_t bytes) {
     int c = size_class(bytes, &rounded);
     if (c < 0 || c >= CLASSES)
         return NULL;
+    if (!CACHING)
+        rounded = bytes;
     pthread_mutex_lock(&lock);
     header *h = NULL;
     if (!limit)
@@ -156,8 +167,9 @@ void sm_free(void *block) {
     stats.cached += h->bytes;
     h->next = free_lists[h->class_index];
     free_lists[h->class_index] = h;
-    size_t keep = stats.live > CACHE_FLOOR ? stats.live : CACHE_FLOOR;
-    if (stats.cached > 2 * keep)
+    /* As much as was ever in use may wait to be in use again; rounding may leave a little more. */
+    size_t keep = stats.peak > CACHE_FLOOR ? stats.peak : CACHE_FLOOR;
+    if (stats.cached > keep + keep / 4)
         shrink_cache(keep);
     pthread_mutex_unlock(&lock);
 }

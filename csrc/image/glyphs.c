@@ -47,6 +47,24 @@ static int draw_stroke(sm_rng *rng, point *at) {
     return points;
 }
 
+/* Moves and scales the strokes so that they fill the unit square one way, and are centred in it. */
+static void fill_square(glyph *made) {
+    point low = {1, 1}, high = {0, 0};
+    for (int s = 0; s < made->strokes; s++)
+        for (int i = 0; i < made->points[s]; i++) {
+            const point *p = &made->at[s][i];
+            low = (point){fmin(low.x, p->x), fmin(low.y, p->y)};
+            high = (point){fmax(high.x, p->x), fmax(high.y, p->y)};
+        }
+    double extent = fmax(fmax(high.x - low.x, high.y - low.y), 0.3);
+    for (int s = 0; s < made->strokes; s++)
+        for (int i = 0; i < made->points[s]; i++) {
+            point *p = &made->at[s][i];
+            p->x = 0.5 + (p->x - (low.x + high.x) / 2) / extent;
+            p->y = 0.5 + (p->y - (low.y + high.y) / 2) / extent;
+        }
+}
+
 static glyph draw_class(const sm_glyphs *g, int64_t class) {
     glyph made;
     sm_rng root, rng;
@@ -55,6 +73,7 @@ static glyph draw_class(const sm_glyphs *g, int64_t class) {
     made.strokes = 1 + (int)sm_rng_below(&rng, 3) + (sm_rng_uniform(&rng) < 0.3);
     for (int s = 0; s < made.strokes; s++)
         made.points[s] = draw_stroke(&rng, made.at[s]);
+    fill_square(&made);
     return made;
 }
 

@@ -70,7 +70,8 @@ static sm_status unpack(const char *path, const uint8_t *data, size_t size, size
     uint8_t *block = sm_alloc(length);
     if (!block)
         return sm_fail(err, SM_ENOMEM, 0, "%s: out of memory for %zu bytes", path, length);
-    if (sm_inflate(block, length, data + start, packed) != (long long)length ||
+    /* The decoder looks some bytes beyond the stream's end: the trailer is there for it. */
+    if (sm_inflate(block, length, data + start, packed + TRAILER) != (long long)length ||
         sm_crc32(block, length) != little32(data + size - TRAILER)) {
         sm_free(block);
         return sm_fail(err, SM_EIO, 0, "%s: the gzip data is truncated or corrupt", path);

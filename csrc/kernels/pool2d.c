@@ -5,7 +5,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/cpu.h"
 #include "base/pool.h"
+#include "kernels/pool2d_rows.h"
 
 typedef struct job {
     const sm_pool2d *g;
@@ -62,27 +64,20 @@ static void max_plane(const sm_pool2d *g, const float *x, float *y, uint8_t *whe
     }
 }
 
-/* 2x2, stride 2, no padding. Later elements replace earlier ones only if larger (or NaN). */
-static void max_plane_2x2(const sm_pool2d *g, const float *x, float *restrict y,
-                          uint8_t *restrict where) {
-    for (int64_t i = 0; i < g->oh; i++) {
-        const float *top = x + 2 * i * g->w, *low = top + g->w;
-        float *out = y + i * g->ow;
-        uint8_t *place = where ? where + i * g->ow : NULL;
-        for (int64_t j = 0; j < g->ow; j++) {
-            float a = top[2 * j], b = top[2 * j + 1], c = low[2 * j], d = low[2 * j + 1];
-            bool right = b > a || b != b, low_right = d > c || d != d;
-            float u = right ? b : a, v = low_right ? d : c;
-            if (a != a) {
-                u = a;
-                right = false;
-            }
-            bool below = (v > u || v != v) && u == u;
-            out[j] = below ? v : u;
-            if (place)
-                place[j] = (uint8_t)(below ? 2 + low_right : right);
-        }
-    }
+static const sm_pool2d_rows *rows_table(void) {
+#if defined(__x86_64__)
+    static const sm_pool2d_rows *const tables[SM_ISA_COUNT] = {
+        &sm_pool2d_rows__ref, &sm_pool2d_rows__avx2, &sm_pool2d_rows__avx512};
+    return tables[sm_cpu_isa()];
+#else
+    return &sm_pool2d_rows__ref;
+#endif
+}
+
+static void max_plane_2x2(const sm_pool2d *g, const float *x, float *y, uint8_t *where) {
+    for (int64_t i = 0; i < g->oh; i++)
+        rows_table()->max(x + 2 * i * g->w, x + (2 * i + 1) * g->w, g->ow, y + i * g->ow,
+                          where ? where + i * g->ow : NULL);
 }
 
 static bool is_2x2(const sm_pool2d *g) {
@@ -106,17 +101,10 @@ void sm_max_pool2d(const sm_pool2d *g, const float *x, float *y, uint8_t *where)
 }
 
 static void max_back_plane_2x2(const sm_pool2d *g, const float *dy, const uint8_t *where,
-                               float *restrict dx) {
+                               float *dx) {
     for (int64_t i = 0; i < g->oh; i++) {
         float *top = dx + 2 * i * g->w, *low = top + g->w;
-        const float *d = dy + i * g->ow;
-        const uint8_t *place = where + i * g->ow;
-        for (int64_t j = 0; j < g->ow; j++) {
-            top[2 * j] = place[j] == 0 ? d[j] : 0;
-            top[2 * j + 1] = place[j] == 1 ? d[j] : 0;
-            low[2 * j] = place[j] == 2 ? d[j] : 0;
-            low[2 * j + 1] = place[j] == 3 ? d[j] : 0;
-        }
+        rows_table()->spread(dy + i * g->ow, where + i * g->ow, g->ow, top, low);
         for (int64_t j = 2 * g->ow; j < g->w; j++)
             top[j] = low[j] = 0;
     }

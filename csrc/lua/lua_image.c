@@ -171,9 +171,9 @@ static void read_same_size(void *context, int64_t begin, int64_t end, int thread
             sm_image_read(b->paths[i], b->r.channels, &b->r.limits, &image, &b->errors[i]);
         if (status == SM_OK && (image.height != b->r.height || image.width != b->r.width))
             status = sm_fail(&b->errors[i], SM_EIO, 0,
-                             "%s: is %lld x %lld, the first picture %lld x %lld; give a size",
-                             b->paths[i], (long long)image.width, (long long)image.height,
-                             (long long)b->r.width, (long long)b->r.height);
+                             "%s: %lld x %lld pixels, expected %lld x %lld as the first picture has",
+                             b->paths[i], (long long)image.height, (long long)image.width,
+                             (long long)b->r.height, (long long)b->r.width);
         if (status == SM_OK)
             status = store(&b->r, &image, b->images, i * size, &b->errors[i]);
         b->failed[i] = status != SM_OK;

@@ -94,24 +94,32 @@ loss_class("BatchHardTriplet", { margin = 0.2, soft = false, squared = false },
       return F.batch_hard_triplet_loss(embeddings, labels, o)
    end)
 
---- Normalised temperature-scaled cross-entropy (Chen et al. 2020, eq. 1; with two samples a class the
--- multi-class N-pair loss of Sohn 2016 on cosines): loss(embeddings [2N,D]), where rows i and i + N
--- are the two samples of class i. Each row must find its partner among all others. Option
--- `temperature` (0.0625).
+--- Normalised temperature-scaled cross-entropy over a class batch (Chen et al. 2020, eq. 1; without the
+-- normalisation the multi-class N-pair loss of Sohn 2016): loss(embeddings [N,D], labels [N]).
+--
+-- For each pair of one class, -log(exp(s_ij / t) / (exp(s_ij / t) + sum_k exp(s_ik / t))), where s is the
+-- cosine and k runs over the rows of other classes; the mean over the pairs. Option `temperature`
+-- (0.0625). A batch without a pair of one class gives 0.
 -- @function NTXent
-loss_class("NTXent", { temperature = 0.0625 }, function(o, embeddings)
-   local rows = embeddings:size(1)
-   if embeddings:dim() ~= 2 or rows < 4 or rows % 2 ~= 0 then
-      error("losses.NTXent: embeddings must be [2N,D] with N of at least 2, got ["
-         .. table.concat(embeddings.shape, ",") .. "]", 3)
+loss_class("NTXent", { temperature = 0.0625 }, function(o, embeddings, labels)
+   local n = embeddings:size(1)
+   labels = core.is_tensor(labels) and labels or core.tensor(labels, { dtype = "int64" })
+   if embeddings:dim() ~= 2 or labels:numel() ~= n then
+      error(("losses.NTXent: embeddings must be [N,D] with a label for each row, got [%s] and [%s]")
+         :format(table.concat(embeddings.shape, ","), table.concat(labels.shape, ",")), 3)
    end
-   local n = rows // 2
    local unit = F.normalize(embeddings, 2)
-   local itself = core.eye(rows):mul_(-1e9)
-   local logits = unit:matmul(unit:t()) / o.temperature + itself
-   local partner = core.cat{ core.arange(n + 1, rows + 1, { dtype = "int64" }),
-      core.arange(1, n + 1, { dtype = "int64" }) }
-   return F.cross_entropy(logits, partner, { reduction = o.reduction })
+   local similarity = unit:matmul(unit:t()) / o.temperature
+   local of_class = labels:reshape(n, 1):eq(labels:reshape(1, n))
+   local pairs_of_class = (of_class:float() - core.eye(n)):reshape(n * n):gt(0)
+   local others = similarity:masked_fill(of_class, -1e9):logsumexp(2, true)
+   local losses = (others - similarity):softplus():reshape(n * n)
+   local kept = core.where(pairs_of_class, losses, 0)
+   if o.reduction == "none" then
+      return kept:reshape(n, n)
+   end
+   local count = pairs_of_class:sum():item()
+   return o.reduction == "sum" and kept:sum() or kept:sum() / math.max(count, 1)
 end)
 
 return M

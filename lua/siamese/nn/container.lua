@@ -54,16 +54,22 @@ end
 -- @usage nn.Sequential{ nn.Linear{ in_features = 4, out_features = 2 }, nn.ReLU{} }
 M.Sequential = list_class("Sequential")
 
+--- Runs the children in order. A layer that can do the ReLU behind it in the same pass (`fuses_relu`)
+-- does.
 function M.Sequential:forward(...)
    local children = self:children()
-   if #children == 0 then
-      return ...
+   local traced, i, results = Module.is_traced(), 1, table.pack(...)
+   while children[i] do
+      local module, behind = children[i][2], children[i + 1]
+      if not traced and module.fuses_relu and behind and behind[2].is_relu then
+         results = table.pack(module:forward(results[1], true))
+         i = i + 2
+      else
+         results = table.pack(module(table.unpack(results, 1, results.n)))
+         i = i + 1
+      end
    end
-   local x = children[1][2](...)
-   for i = 2, #children do
-      x = children[i][2](x)
-   end
-   return x
+   return table.unpack(results, 1, results.n)
 end
 
 --- A list of modules without a forward of its own.

@@ -64,6 +64,7 @@ function M.Conv2d:init(opts)
    self.options = o
    self.call_options = { stride = pair(name, "stride", o.stride), padding = padding,
       dilation = pair(name, "dilation", o.dilation), groups = o.groups }
+   self.relu_options = options.extend(self.call_options, { relu = true })
    self.weight = parameter{ o.out_channels, o.in_channels // o.groups, kernel[1], kernel[2] }
    if o.bias then
       self.bias = parameter{ o.out_channels }
@@ -71,8 +72,10 @@ function M.Conv2d:init(opts)
    start(self.weight, self.bias, o.in_channels // o.groups * kernel[1] * kernel[2])
 end
 
-function M.Conv2d:forward(x)
-   return F.conv2d(x, self.weight, self.bias, self.call_options)
+M.Conv2d.fuses_relu = true
+
+function M.Conv2d:forward(x, relu)
+   return F.conv2d(x, self.weight, self.bias, relu and self.relu_options or self.call_options)
 end
 
 function M.Conv2d:extra_repr()
@@ -131,11 +134,15 @@ local function init_batch_norm(self, opts)
       self:register_buffer("running_var", core.ones(o.num_features))
       self:register_buffer("num_batches_tracked", core.tensor(0, { dtype = "int64" }))
    end
-   self.train_options = { training = true, momentum = o.momentum, eps = o.eps }
-   self.eval_options = { training = not o.track_running_stats, eps = o.eps }
+   -- Indexed by whether a ReLU is fused.
+   self.train_options, self.eval_options = {}, {}
+   for _, relu in ipairs{ false, true } do
+      self.train_options[relu] = { training = true, momentum = o.momentum, eps = o.eps, relu = relu }
+      self.eval_options[relu] = { training = not o.track_running_stats, eps = o.eps, relu = relu }
+   end
 end
 
-local function forward_batch_norm(self, x)
+local function forward_batch_norm(self, x, relu)
    local mode = self.eval_options
    if self.training then
       mode = self.train_options
@@ -143,7 +150,8 @@ local function forward_batch_norm(self, x)
          self.num_batches_tracked:add_(1)
       end
    end
-   return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, mode)
+   return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias,
+      mode[relu == true])
 end
 
 local function repr_batch_norm(self)
@@ -156,12 +164,13 @@ local function batch_norm(name, dims)
    local class = Module:extend(name)
    class.init = init_batch_norm
    class.extra_repr = repr_batch_norm
-   function class:forward(x)
+   class.fuses_relu = true
+   function class:forward(x, relu)
       if not dims[x.ndim] then
          error(("nn.%s: input has %d dimensions: [%s]"):format(name, x.ndim,
             table.concat(x.shape, ",")), 3)
       end
-      return forward_batch_norm(self, x)
+      return forward_batch_norm(self, x, relu)
    end
    return class
 end
@@ -232,6 +241,7 @@ end
 
 simple("Identity", {}, function(_, x) return x end)
 simple("ReLU", {}, function(_, x) return x:relu() end)
+M.ReLU.is_relu = true
 simple("Sigmoid", {}, function(_, x) return x:sigmoid() end)
 simple("Tanh", {}, function(_, x) return x:tanh() end)
 simple("LeakyReLU", { negative_slope = 0.01 }, function(self, x)

@@ -36,6 +36,11 @@ function Module.is_module(value)
    return type(value) == "table" and rawget(value, VALUES) ~= nil
 end
 
+--- Whether forwards are being listed (by `summary`): then every layer runs by itself.
+function Module.is_traced()
+   return tracer ~= nil
+end
+
 --- "parameter", "buffer", "module" or nil, decided when a field is assigned.
 local function kind_of(value)
    if Module.is_module(value) then
