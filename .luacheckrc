@@ -1,3 +1,5 @@
-std = "max"
+std = "lua54"
 max_line_length = 110
-files["spec/**/*.lua"] = { std = "+busted" }
+files["spec"] = { std = "+busted" }
+files["docs/config.ld"] = { std = "+ldoc" }
+files["rockspec"] = { std = "+rockspec" }

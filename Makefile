@@ -49,10 +49,12 @@ LIBFLAG ?= -shared
 module_flags = -Wl,-z,nodelete -Wl,--as-needed -Wl,--version-script=csrc/lua/exports.map
 endif
 
+# Assertions are for builds with sanitizers: a library must not end the program.
+asserts := $(if $(findstring -fsanitize,$(EXTRA_CFLAGS)),,-DNDEBUG)
 # Nothing here depends on the machine that builds: files named *_avx2.c and *_avx512.c alone may use
 # more than plain x86-64 has, and the core calls them where the processor can.
 WARNINGS := -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wvla
-base_flags = -std=c11 -D_DEFAULT_SOURCE -fPIC -fvisibility=hidden -pthread $(WARNINGS) \
+base_flags = -std=c11 -D_DEFAULT_SOURCE $(asserts) -fPIC -fvisibility=hidden -pthread $(WARNINGS) \
              -Icsrc -isystem $(STB_INCDIR) $(EXTRA_CFLAGS)
 kernel_flags := -O3 -fno-math-errno -fno-trapping-math
 ifneq ($(filter x86_64% amd64%,$(machine)),)

@@ -164,13 +164,17 @@ void sm_free(void *block) {
     header *h = (header *)block - 1;
     pthread_mutex_lock(&lock);
     stats.live -= h->bytes;
-    stats.cached += h->bytes;
-    h->next = free_lists[h->class_index];
-    free_lists[h->class_index] = h;
-    /* As much as was ever in use may wait to be in use again; rounding may leave a little more. */
-    size_t keep = stats.peak > CACHE_FLOOR ? stats.peak : CACHE_FLOOR;
-    if (stats.cached > keep + keep / 4)
-        shrink_cache(keep);
+    if (CACHING) {
+        stats.cached += h->bytes;
+        h->next = free_lists[h->class_index];
+        free_lists[h->class_index] = h;
+        /* As much as was ever in use may wait to be in use again; rounding may leave a little more. */
+        size_t keep = stats.peak > CACHE_FLOOR ? stats.peak : CACHE_FLOOR;
+        if (stats.cached > keep + keep / 4)
+            shrink_cache(keep);
+    } else {
+        free(h);
+    }
     pthread_mutex_unlock(&lock);
 }
 

@@ -1,4 +1,5 @@
-/* test.h: what the C tests share. One program a file, linked with the core and without Lua.
+/* test.h: what the C tests share. One program a file, linked with the core and without
+ * Lua.
  *
  *     TEST(addition_commutes) {
  *         CHECK(add(1, 2) == add(2, 1));
@@ -10,10 +11,10 @@
  *         return test_report();
  *     }
  *
- * RUN prints a line per test. test_report() prints "N passed, N failed" and gives main's result: 0 when
- * all passed. A failed check is reported on standard error with its place, and the test goes on. Checks
- * made outside of any RUN count as one more test, named after the file. Checks may be made on any
- * thread.
+ * RUN prints a line per test. test_report() prints "N passed, N failed" and gives main's
+ * result: 0 when all passed. A failed check is reported on standard error with its place,
+ * and the test goes on. Checks made outside of any RUN count as one more test, named
+ * after the file. Checks may be made on any thread.
  */
 #ifndef SM_TESTS_TEST_H
 #define SM_TESTS_TEST_H
@@ -48,25 +49,25 @@ static inline int test_result(const char *file) {
     return test_failed || !test_passed;
 }
 
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        test_checks++;                                                                             \
-        if (!(condition)) {                                                                        \
-            test_bad++;                                                                            \
-            fprintf(stderr, "%s:%d: CHECK(%s)\n", __FILE__, __LINE__, #condition);                 \
-        }                                                                                          \
+#define CHECK(condition)                                                                 \
+    do {                                                                                 \
+        test_checks++;                                                                   \
+        if (!(condition)) {                                                              \
+            test_bad++;                                                                  \
+            fprintf(stderr, "%s:%d: CHECK(%s)\n", __FILE__, __LINE__, #condition);       \
+        }                                                                                \
     } while (0)
 
 /* |a - b| <= tolerance; NaN is near nothing. */
-#define CHECK_NEAR(a, b, tolerance)                                                                \
-    do {                                                                                           \
-        double test_a = (double)(a), test_b = (double)(b);                                         \
-        test_checks++;                                                                             \
-        if (!(fabs(test_a - test_b) <= (double)(tolerance))) {                                     \
-            test_bad++;                                                                            \
-            fprintf(stderr, "%s:%d: CHECK_NEAR(%s, %s): %.9g and %.9g\n", __FILE__, __LINE__, #a,  \
-                    #b, test_a, test_b);                                                           \
-        }                                                                                          \
+#define CHECK_NEAR(a, b, tolerance)                                                      \
+    do {                                                                                 \
+        double test_a = (double)(a), test_b = (double)(b);                               \
+        test_checks++;                                                                   \
+        if (!(fabs(test_a - test_b) <= (double)(tolerance))) {                           \
+            test_bad++;                                                                  \
+            fprintf(stderr, "%s:%d: CHECK_NEAR(%s, %s): %.9g and %.9g\n", __FILE__,      \
+                    __LINE__, #a, #b, test_a, test_b);                                   \
+        }                                                                                \
     } while (0)
 
 #define TEST(name) static void name(void)
