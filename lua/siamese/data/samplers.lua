@@ -195,39 +195,57 @@ end
 
 --- Batches of P classes by K samples, as batch-hard triplets and margin losses want them.
 --
--- Classes come in random order, each once before any comes again; the K samples are different ones.
+-- Without groups, classes come in random order, each once before any comes again. With `groups`, each
+-- batch draws its classes from a few groups, so that much of what it must tell apart is alike. The K
+-- samples of a class are different ones.
 -- @tparam Set set
 -- @tparam[opt] table opts `classes` (P, default 16); `samples` (K, default 4); `batches` (default:
---   without end); `seed`
+--   without end); `seed`; `groups` (one value a class, such as `set.alphabets`); `groups_per_batch`
+--   (default 1; where they hold fewer than P classes, more groups join)
 -- @treturn function iterator over indices [P*K] and labels [P*K] (int64, the set's labels)
 -- @usage for indices, labels in data.class_batches(set, { classes = 32, samples = 4 }) do ... end
 function M.class_batches(set, opts)
    local name = "data.class_batches"
    local o = options.check(name, opts, { classes = 16, samples = 4, batches = options.optional,
-      seed = options.optional })
+      seed = options.optional, groups = options.optional, groups_per_batch = 1 })
    local function prepare()
       check_positive(name, "classes", o.classes)
       check_positive(name, "samples", o.samples)
+      check_positive(name, "groups_per_batch", o.groups_per_batch)
       local members, classes = usable(name, set, o.samples, o.classes)
-      return members, classes
+      return members, classes, o.groups and grouped(name, classes, o.groups, 1)
    end
-   local members, classes = prepare()
+   local members, classes, groups = prepare()
    local generator, at = core.Generator(o.seed), #classes
 
-   return repeated(o.batches, function()
-      local indices, labels = {}, {}
+   local function next_classes()
+      if groups then
+         local pool = {}
+         generator:shuffle(groups)
+         for i, group in ipairs(groups) do
+            if i <= o.groups_per_batch or #pool < o.classes then
+               table.move(group, 1, #group, #pool + 1, pool)
+            end
+         end
+         generator:shuffle(pool)
+         return table.move(pool, 1, o.classes, 1, {})
+      end
       if at + o.classes > #classes then
          generator:shuffle(classes)
          at = 0
       end
-      for k = at + 1, at + o.classes do
-         local list = members[classes[k]]
+      at = at + o.classes
+      return table.move(classes, at - o.classes + 1, at, 1, {})
+   end
+   return repeated(o.batches, function()
+      local indices, labels = {}, {}
+      for _, class in ipairs(next_classes()) do
+         local list = members[class]
          for _, sample in ipairs(generator:sample(#list, o.samples)) do
             indices[#indices + 1] = list[sample]
-            labels[#labels + 1] = classes[k]
+            labels[#labels + 1] = class
          end
       end
-      at = at + o.classes
       return int64(indices), int64(labels)
    end)
 end
