@@ -97,25 +97,24 @@ static bool pointwise(const sm_conv2d *g, sm_conv2d_pass pass) {
  * ------------------------------------------------------------------------------- */
 
 enum {
-    WINOGRAD_CHANNELS =
-        16,              /* below it the transforms cost more than the products saved */
-    WINOGRAD_TILES = 24, /* to a thread: fewer do not pay for the larger weights */
-    WINOGRAD_GRADIENT =
-        9 << 16 /* weights: more, and a thread's sums of dw outgrow the caches */
+    WINOGRAD_CHANNELS = 16,       /* fewer: the transforms cost more than they save */
+    WINOGRAD_TILES = 24,          /* to a thread; fewer do not pay for larger weights */
+    WINOGRAD_GRADIENT_TILES = 60, /* the same for dw: its sums are larger as well */
+    WINOGRAD_GRADIENT = 9 << 16   /* more weights: the sums of dw outgrow the caches */
 };
 
 static bool winograd(const sm_conv2d *g, sm_conv2d_pass pass) {
-    bool data = pass == SM_CONV2D_BACKWARD_DATA;
+    bool data = pass == SM_CONV2D_BACKWARD_DATA,
+         weight = pass == SM_CONV2D_BACKWARD_WEIGHT;
     double pixels = data ? (double)g->h * (double)g->w : (double)g->oh * (double)g->ow;
-    double taps = (double)g->kh * (double)g->kw,
-           products = sm_conv2d_winograd_products(g->kh);
+    double weights = (double)g->c * (double)g->o * (double)g->kh * (double)g->kw;
+    double tiles = (double)g->n * pixels * sm_conv2d_winograd_products(g->kh) / 36.0;
     return g->kh == g->kw && g->kh >= 3 && g->stride_h == 1 && g->stride_w == 1 &&
            g->dilation_h == 1 && g->dilation_w == 1 && g->groups == 1 &&
            g->pad_h < g->kh && g->pad_w < g->kh && g->c >= WINOGRAD_CHANNELS &&
            g->o >= WINOGRAD_CHANNELS && blocked(g, pass) &&
-           (double)g->n * pixels * products > 36.0 * WINOGRAD_TILES * sm_threads() &&
-           (pass != SM_CONV2D_BACKWARD_WEIGHT ||
-            (double)g->c * (double)g->o * taps <= WINOGRAD_GRADIENT);
+           tiles > (weight ? WINOGRAD_GRADIENT_TILES : WINOGRAD_TILES) * sm_threads() &&
+           (!weight || weights <= WINOGRAD_GRADIENT);
 }
 
 static const candidate candidates[] = {
