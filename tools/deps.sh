@@ -152,9 +152,11 @@ fi
 list=""
 # stb_image comes along where it is packaged; alone it is not missed, the tree has a copy.
 case " $* " in *" build "*) wanted="$missing stb" ;; *) wanted=$missing ;; esac
-for thing in $wanted; do list="$list $(packages "$thing")"; done
-list=$(echo $list)
-command="$(install_command) $list"
+for thing in $wanted; do
+    names=$(packages "$thing")
+    list="$list${names:+ $names}"
+done
+command="$(install_command)$list"
 
 as_root=""
 if [ "$manager" != brew ] && [ "$(id -u)" != 0 ]; then
@@ -177,7 +179,7 @@ log=$(mktemp)
 if ! $as_root $command </dev/null >"$log" 2>&1; then
     tail -n 20 "$log" >&2
     rm -f "$log"
-    echo "These packages could not be installed: $list" >&2
+    echo "These packages could not be installed:$list" >&2
     exit 1
 fi
 rm -f "$log"
