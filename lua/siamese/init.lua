@@ -10,9 +10,12 @@ local siamese = { core = core, _VERSION = "siamese scm" }
 for name, value in pairs(core) do
    siamese[name] = value
 end
-for _, name in ipairs{ "nn", "losses", "optim", "data", "image", "augment", "metrics", "progress" } do
+for _, name in ipairs{ "nn", "losses", "optim", "data", "image", "augment", "metrics", "progress",
+   "models" } do
    siamese[name] = require("siamese." .. name)
 end
+local io = require "siamese.io"
+siamese.save, siamese.load = io.save, io.load
 local twin = require "siamese.twin"
 siamese.Twin = twin.Twin
 siamese.nn.WeightedL1 = twin.WeightedL1

@@ -232,7 +232,7 @@ end
 -- @tparam number max_norm
 -- @treturn number the norm before
 function M.clip_grad_norm(params, max_norm)
-   if type(max_norm) ~= "number" or not (max_norm >= 0) then
+   if type(max_norm) ~= "number" or max_norm ~= max_norm or max_norm < 0 then
       error("clip_grad_norm: max_norm must be a number of at least 0, got " .. tostring(max_norm), 2)
    end
    local norm = core.optim.grad_norm(params)

@@ -1,0 +1,65 @@
+--- Encoders of the literature, ready to be a twin's.
+-- @module siamese.models
+local nn = require "siamese.nn"
+local options = require "siamese.options"
+
+local M = {}
+
+local function conv(cin, cout, kernel, padding)
+   return nn.Conv2d{ in_channels = cin, out_channels = cout, kernel_size = kernel,
+      padding = padding or 0 }
+end
+
+--- The few-shot papers' encoder (Vinyals et al. 2016, Snell et al. 2017): four blocks of 3x3 convolution,
+-- batch norm, ReLU and 2x2 max-pooling, then the features as they lie.
+-- @tparam[opt] table opts `in_channels` (1), `width` (filters a block, 64), `embedding` (size of a linear
+--   layer behind the features; needs `size`), `size` (of the square input, 28)
+-- @treturn Module [N,C,H,W] to [N,D]; 64 features at 28 x 28
+function M.conv4(opts)
+   local o = options.check("models.conv4", opts, { in_channels = 1, width = 64,
+      embedding = options.optional, size = 28 })
+   options.check_count("models.conv4", o, "width", 1)
+   options.check_count("models.conv4", o, "size", 16)
+   local layers, cin = {}, o.in_channels
+   for _ = 1, 4 do
+      layers[#layers + 1] = conv(cin, o.width, 3, 1)
+      layers[#layers + 1] = nn.BatchNorm2d{ num_features = o.width }
+      layers[#layers + 1] = nn.ReLU{}
+      layers[#layers + 1] = nn.MaxPool2d{ kernel_size = 2 }
+      cin = o.width
+   end
+   layers[#layers + 1] = nn.Flatten{}
+   if o.embedding then
+      layers[#layers + 1] = nn.Linear{ in_features = o.width * (o.size // 16) ^ 2 // 1 | 0,
+         out_features = o.embedding }
+   end
+   return nn.Sequential(layers)
+end
+
+--- LeNet-5 (LeCun, Bottou, Bengio, Haffner 1998) with ReLU and max-pooling, at 28 x 28.
+-- @tparam[opt] table opts `in_channels` (1), `embedding` (84)
+-- @treturn Module [N,C,28,28] to [N,embedding]
+function M.lenet5(opts)
+   local o = options.check("models.lenet5", opts, { in_channels = 1, embedding = 84 })
+   return nn.Sequential{ conv(o.in_channels, 6, 5, 2), nn.ReLU{}, nn.MaxPool2d{ kernel_size = 2 },
+      conv(6, 16, 5), nn.ReLU{}, nn.MaxPool2d{ kernel_size = 2 }, nn.Flatten{},
+      nn.Linear{ in_features = 400, out_features = 120 }, nn.ReLU{},
+      nn.Linear{ in_features = 120, out_features = o.embedding } }
+end
+
+--- The network of Koch, Zemel, Salakhutdinov 2015 (their Figure 4), with its initialisation (section
+-- 3.2): 64 filters 10x10, 128 of 7x7, 128 of 4x4, 256 of 4x4, max-pooling after the first three, and 4096
+-- sigmoid units. Goes with `nn.WeightedL1{ features = 4096 }` as the twin's head.
+-- @tparam[opt] table opts `in_channels` (1)
+-- @treturn Module [N,C,105,105] to [N,4096]
+function M.koch(opts)
+   local o = options.check("models.koch", opts, { in_channels = 1 })
+   return nn.init.koch_(nn.Sequential{
+      conv(o.in_channels, 64, 10), nn.ReLU{}, nn.MaxPool2d{ kernel_size = 2 },
+      conv(64, 128, 7), nn.ReLU{}, nn.MaxPool2d{ kernel_size = 2 },
+      conv(128, 128, 4), nn.ReLU{}, nn.MaxPool2d{ kernel_size = 2 },
+      conv(128, 256, 4), nn.ReLU{}, nn.Flatten{},
+      nn.Linear{ in_features = 9216, out_features = 4096 }, nn.Sigmoid{} })
+end
+
+return M
