@@ -34,31 +34,14 @@ function M.close(a, b, rtol, atol)
    end
 end
 
---- The same values as t, in every second element of a larger block and with reversed dimensions.
+--- The same values as t, in every second element of a larger block.
 function M.noncontiguous(t)
-   local n = t:dim()
-   local wide = t:unsqueeze(-1):expand(table.unpack(M.with(t.shape, 2))):contiguous()
-   local order = {}
-   for d = 1, n + 1 do
-      order[d] = n + 2 - d
-   end
-   local back = { table.unpack(order) }
-   return wide:permute(order):contiguous():permute(back)[M.last_index(n)]
-end
-
-function M.with(list, item)
-   local out = { table.unpack(list) }
-   out[#out + 1] = item
-   return out
-end
-
-function M.last_index(n)
-   local index = {}
-   for d = 1, n do
+   local shape, index = { table.unpack(t.shape) }, {}
+   for d = 1, #shape do
       index[d] = {}
    end
-   index[n + 1] = 1
-   return index
+   shape[#shape + 1], index[#index + 1] = 2, 2
+   return t:unsqueeze(-1):expand(shape):contiguous()[index]
 end
 
 local function sum_of(values, weights)
