@@ -25,9 +25,10 @@ if [ -z "$root" ]; then
 fi
 if [ ! -x "$root/usr/bin/make" ]; then
     echo "== debootstrap: $VERSION_CODENAME with make"
+    mkdir -p "$root"
     debootstrap --variant=minbase --include=make,ca-certificates "$VERSION_CODENAME" "$root" "$mirror" \
-        >"$root.log" 2>&1 || { tail -n 20 "$root.log" >&2; exit 1; }
-    rm -f "$root.log"
+        >"$root/debootstrap.out" 2>&1 || { tail -n 20 "$root/debootstrap.out" >&2; exit 1; }
+    rm -f "$root/debootstrap.out"
     echo "$archive" | sed 's/^/deb /' >"$root/etc/apt/sources.list"
 fi
 # What lets apt reach the archive here: its settings of transport, the resolver, certificates.
