@@ -1,9 +1,11 @@
 /* peak.c: the processor's FMA peak, measured: multiply-adds on registers alone.
  *
- *     peak THREADS      prints GFLOP/s (2 flops a multiply-add) of that many threads together
+ *     peak THREADS      prints GFLOP/s (2 flops a multiply-add) of that many threads
+ * together
  *
- * The best of several runs. Vector width follows the machine (AVX-512, AVX2, else what the compiler
- * makes of plain C). Twelve independent sums keep two FMA units of four or five cycles' latency busy.
+ * The best of several runs. Vector width follows the machine (AVX-512, AVX2, else what
+ * the compiler makes of plain C). Twelve independent sums keep two FMA units of four or
+ * five cycles' latency busy.
  */
 #include <pthread.h>
 #include <stdint.h>
@@ -16,20 +18,21 @@ enum { SUMS = 12, ROUNDS = 4000000, REPEATS = 5 };
 static volatile float sink;
 
 /* One function for each vector width: SUMS sums, ROUNDS times; returns the flops done. */
-#define DEFINE_LOOP(NAME, TARGET, BYTES)                                                          \
-    typedef float vec_##NAME __attribute__((vector_size(BYTES)));                                 \
-    TARGET static double NAME(void) {                                                             \
-        vec_##NAME sum[SUMS], x = {0}, y = {0};                                                   \
-        for (int i = 0; i < SUMS; i++)                                                            \
-            sum[i] = (vec_##NAME){0} + (float)i;                                                  \
-        x += 0.999f;                                                                              \
-        y += 0.001f;                                                                              \
-        for (int r = 0; r < ROUNDS; r++) {                                                        \
-            _Pragma("GCC unroll 12") for (int i = 0; i < SUMS; i++) sum[i] = sum[i] * x + y;      \
-        }                                                                                         \
-        for (int i = 0; i < SUMS; i++)                                                            \
-            sink += sum[i][0];                                                                    \
-        return 2.0 * SUMS * ROUNDS * (BYTES / 4);                                                 \
+#define DEFINE_LOOP(NAME, TARGET, BYTES)                                                 \
+    typedef float vec_##NAME __attribute__((vector_size(BYTES)));                        \
+    TARGET static double NAME(void) {                                                    \
+        vec_##NAME sum[SUMS], x = {0}, y = {0};                                          \
+        for (int i = 0; i < SUMS; i++)                                                   \
+            sum[i] = (vec_##NAME){0} + (float)i;                                         \
+        x += 0.999f;                                                                     \
+        y += 0.001f;                                                                     \
+        for (int r = 0; r < ROUNDS; r++) {                                               \
+            _Pragma("GCC unroll 12") for (int i = 0; i < SUMS; i++) sum[i] =             \
+                sum[i] * x + y;                                                          \
+        }                                                                                \
+        for (int i = 0; i < SUMS; i++)                                                   \
+            sink += sum[i][0];                                                           \
+        return 2.0 * SUMS * ROUNDS * (BYTES / 4);                                        \
     }
 
 #if defined(__x86_64__)

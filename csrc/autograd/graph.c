@@ -49,8 +49,9 @@ bool sm_set_grad_enabled(bool on) {
 
 static sm_node *node_new(const sm_op *op, int n_in) {
     size_t n = (size_t)n_in;
-    size_t params_at = sizeof(sm_node) + n * (sizeof(sm_meta) + sizeof(edge) + sizeof(sm_tensor *) +
-                                              sizeof(unsigned) + sizeof(bool));
+    size_t params_at =
+        sizeof(sm_node) + n * (sizeof(sm_meta) + sizeof(edge) + sizeof(sm_tensor *) +
+                               sizeof(unsigned) + sizeof(bool));
     params_at = (params_at + 15) / 16 * 16;
     sm_node *node = sm_calloc(params_at + op->params_size);
     if (!node)
@@ -136,12 +137,14 @@ static bool will_record(const sm_op *op, int n_in, sm_tensor *const *in) {
     return false;
 }
 
-static sm_status save_alias(sm_tensor *t, sm_tensor **slot, unsigned *version, sm_error *err) {
+static sm_status save_alias(sm_tensor *t, sm_tensor **slot, unsigned *version,
+                            sm_error *err) {
     *version = t->storage->version;
     return sm_tensor_alias(t, slot, err);
 }
 
-static sm_status record_input(sm_node *node, int i, sm_tensor *t, bool save, sm_error *err) {
+static sm_status record_input(sm_node *node, int i, sm_tensor *t, bool save,
+                              sm_error *err) {
     if (!t)
         return SM_OK;
     node->in_meta[i] = sm_tensor_meta(t);
@@ -156,7 +159,8 @@ static sm_status record_input(sm_node *node, int i, sm_tensor *t, bool save, sm_
     return save ? save_alias(t, &node->saved_in[i], &node->in_version[i], err) : SM_OK;
 }
 
-/* Makes the node of a finished call and hangs it on the outputs; takes call->keep over. */
+/* Makes the node of a finished call and hangs it on the outputs; takes call->keep over.
+ */
 static sm_status record(sm_call *call, sm_error *err) {
     const sm_op *op = call->op;
     sm_node *node = node_new(op, call->n_in);
@@ -167,10 +171,12 @@ static sm_status record(sm_call *call, sm_error *err) {
     node->n_out = call->n_out;
     sm_status status = SM_OK;
     for (int i = 0; i < call->n_in && status == SM_OK; i++)
-        status = record_input(node, i, call->in[i], op->save_in >> (i < 31 ? i : 31) & 1, err);
+        status =
+            record_input(node, i, call->in[i], op->save_in >> (i < 31 ? i : 31) & 1, err);
     for (int k = 0; k < call->n_out && status == SM_OK; k++)
         if (op->save_out >> k & 1)
-            status = save_alias(call->out[k], &node->saved_out[k], &node->out_version[k], err);
+            status =
+                save_alias(call->out[k], &node->saved_out[k], &node->out_version[k], err);
     if (status != SM_OK) {
         node_unref(node);
         return status;
@@ -206,9 +212,11 @@ static sm_status make_outputs(sm_call *call, sm_error *err) {
 
 sm_status sm_apply(const sm_op *op, int n_in, sm_tensor *const *in, const void *params,
                    sm_tensor **out, sm_error *err) {
-    sm_call call = {.op = op, .n_in = n_in, .in = in, .params = params, .n_out = op->n_out};
+    sm_call call = {
+        .op = op, .n_in = n_in, .in = in, .params = params, .n_out = op->n_out};
     if (n_in < op->min_in || (op->max_in >= 0 && n_in > op->max_in))
-        return sm_fail(err, SM_EINVAL, 0, "%s: wrong number of operands: %d", op->name, n_in);
+        return sm_fail(err, SM_EINVAL, 0, "%s: wrong number of operands: %d", op->name,
+                       n_in);
     call.record = will_record(op, n_in, in);
     sm_status status = op->check(&call, err);
     if (status == SM_OK)
@@ -230,10 +238,11 @@ sm_status sm_apply(const sm_op *op, int n_in, sm_tensor *const *in, const void *
 
 sm_status sm_check_inplace(const sm_tensor *t, const char *what, sm_error *err) {
     if (t->node)
-        return sm_fail(err, SM_EINVAL, 0,
-                       "%s: cannot change in place a tensor that is part of a recorded graph; "
-                       "use detach() or no_grad()",
-                       what);
+        return sm_fail(
+            err, SM_EINVAL, 0,
+            "%s: cannot change in place a tensor that is part of a recorded graph; "
+            "use detach() or no_grad()",
+            what);
     if (t->requires_grad && !grad_off)
         return sm_fail(err, SM_EINVAL, 0,
                        "%s: cannot change in place a leaf that requires a gradient; "
@@ -276,7 +285,8 @@ static sm_node *pop(queue *q) {
         size_t child = 2 * at + 1;
         if (child >= q->count)
             break;
-        if (child + 1 < q->count && q->nodes[child + 1]->sequence > q->nodes[child]->sequence)
+        if (child + 1 < q->count &&
+            q->nodes[child + 1]->sequence > q->nodes[child]->sequence)
             child++;
         if (q->nodes[child]->sequence < last->sequence)
             break;
@@ -307,8 +317,9 @@ static sm_status own(sm_tensor **slot, sm_error *err) {
     return SM_OK;
 }
 
-/* *sum += t; takes the reference to t over. A leaf's gradient belongs to the user and is never shared
- * with the graph; what lies between is copied only when it must be written. */
+/* *sum += t; takes the reference to t over. A leaf's gradient belongs to the user and is
+ * never shared with the graph; what lies between is copied only when it must be written.
+ */
 static sm_status accumulate(sm_tensor **sum, sm_tensor *t, bool leaf, sm_error *err) {
     sm_status status = SM_OK;
     if (!*sum) {
@@ -325,15 +336,19 @@ static sm_status accumulate(sm_tensor **sum, sm_tensor *t, bool leaf, sm_error *
 
 static sm_status check_versions(const sm_node *node, sm_error *err) {
     for (int i = 0; i < node->n_in; i++)
-        if (node->saved_in[i] && node->saved_in[i]->storage->version != node->in_version[i])
-            return sm_fail(err, SM_EINVAL, 0,
-                           "backward: operand %d of %s was changed in place after the forward pass",
-                           i + 1, sm_op_label(node->op, node->params));
+        if (node->saved_in[i] &&
+            node->saved_in[i]->storage->version != node->in_version[i])
+            return sm_fail(
+                err, SM_EINVAL, 0,
+                "backward: operand %d of %s was changed in place after the forward pass",
+                i + 1, sm_op_label(node->op, node->params));
     for (int k = 0; k < node->n_out; k++)
-        if (node->saved_out[k] && node->saved_out[k]->storage->version != node->out_version[k])
-            return sm_fail(err, SM_EINVAL, 0,
-                           "backward: the result of %s was changed in place after the forward pass",
-                           sm_op_label(node->op, node->params));
+        if (node->saved_out[k] &&
+            node->saved_out[k]->storage->version != node->out_version[k])
+            return sm_fail(
+                err, SM_EINVAL, 0,
+                "backward: the result of %s was changed in place after the forward pass",
+                sm_op_label(node->op, node->params));
     return SM_OK;
 }
 
@@ -346,12 +361,21 @@ static sm_status step(sm_node *node, queue *q, sm_error *err) {
     sm_tensor ***sum = (sm_tensor ***)(din + n);
     for (int i = 0; i < node->n_in; i++) {
         edge *e = &node->edges[i];
-        sum[i] = e->node ? &e->node->grad[e->output_index] : e->leaf ? &e->leaf->grad : NULL;
+        sum[i] = e->node   ? &e->node->grad[e->output_index]
+                 : e->leaf ? &e->leaf->grad
+                           : NULL;
     }
-    sm_back back = {.op = node->op, .n_in = node->n_in, .in = node->saved_in,
-                    .in_meta = node->in_meta, .out = node->saved_out, .keep = node->keep,
-                    .dout = node->grad, .params = node->params, .want = node->want,
-                    .din = din, .sum = sum};
+    sm_back back = {.op = node->op,
+                    .n_in = node->n_in,
+                    .in = node->saved_in,
+                    .in_meta = node->in_meta,
+                    .out = node->saved_out,
+                    .keep = node->keep,
+                    .dout = node->grad,
+                    .params = node->params,
+                    .want = node->want,
+                    .din = din,
+                    .sum = sum};
     sm_status status = check_versions(node, err);
     if (status == SM_OK)
         status = node->op->backward(&back, err);
@@ -379,10 +403,11 @@ static sm_status walk(sm_node *root, bool retain, sm_error *err) {
     while (q.count) {
         sm_node *node = pop(&q);
         if (status == SM_OK && node->released)
-            status = sm_fail(err, SM_EINVAL, 1,
-                             "backward: the graph has been used already (at %s); run the forward "
-                             "pass again, or pass retain_graph = true the first time",
-                             node->op->name);
+            status = sm_fail(
+                err, SM_EINVAL, 1,
+                "backward: the graph has been used already (at %s); run the forward "
+                "pass again, or pass retain_graph = true the first time",
+                node->op->name);
         bool reached = false;
         for (int k = 0; k < node->n_out; k++)
             reached = reached || node->grad[k];
@@ -407,16 +432,19 @@ static sm_status first_gradient(sm_tensor *root, sm_tensor *gradient, sm_tensor 
     char came[SM_SHAPE_TEXT], wanted[SM_SHAPE_TEXT];
     sm_tensor_shape_text(wanted, root);
     if (!root->requires_grad)
-        return sm_fail(err, SM_EINVAL, 1,
-                       "backward: the tensor does not require a gradient and nothing that made it "
-                       "does");
+        return sm_fail(
+            err, SM_EINVAL, 1,
+            "backward: the tensor does not require a gradient and nothing that made it "
+            "does");
     if (!gradient && sm_tensor_numel(root) != 1)
-        return sm_fail(err, SM_EINVAL, 1,
-                       "backward: without a gradient the tensor must have one element, got shape %s",
-                       wanted);
+        return sm_fail(
+            err, SM_EINVAL, 1,
+            "backward: without a gradient the tensor must have one element, got shape %s",
+            wanted);
     if (gradient && (!sm_tensor_same_shape(root, gradient) || gradient->dtype != SM_F32))
-        return sm_fail(err, SM_EINVAL, 2, "backward: gradient must be float32 %s, got %s %s", wanted,
-                       sm_dtype_name(gradient->dtype), sm_tensor_shape_text(came, gradient));
+        return sm_fail(
+            err, SM_EINVAL, 2, "backward: gradient must be float32 %s, got %s %s", wanted,
+            sm_dtype_name(gradient->dtype), sm_tensor_shape_text(came, gradient));
     if (gradient)
         return sm_tensor_alias(gradient, out, err);
     sm_meta meta = sm_tensor_meta(root);

@@ -12,8 +12,9 @@ sm_isa sm_cpu_best(void) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                  __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    bool avx512 =
+        avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     return avx512 ? SM_ISA_AVX512 : avx2 ? SM_ISA_AVX2 : SM_ISA_REF;
 #else
     return SM_ISA_REF;
@@ -28,7 +29,8 @@ sm_status sm_cpu_init(sm_error *err) {
     }
     int isa = sm_isa_by_name(want);
     if (isa < 0)
-        return sm_fail(err, SM_EINVAL, 0, "SIAMESE_ISA must be ref, avx2 or avx512, got '%.40s'", want);
+        return sm_fail(err, SM_EINVAL, 0,
+                       "SIAMESE_ISA must be ref, avx2 or avx512, got '%.40s'", want);
     sm_cpu_force((sm_isa)isa);
     return SM_OK;
 }

@@ -1,8 +1,8 @@
 /* cpu.h: which instruction set the kernels may use.
  *
- * The choice is made once, from the processor, the operating system's support and the environment
- * variable SIAMESE_ISA (ref, avx2 or avx512), which can lower it but not raise it above what the
- * machine has.
+ * The choice is made once, from the processor, the operating system's support and the
+ * environment variable SIAMESE_ISA (ref, avx2 or avx512), which can lower it but not
+ * raise it above what the machine has.
  */
 #ifndef SM_BASE_CPU_H
 #define SM_BASE_CPU_H
@@ -22,8 +22,8 @@ sm_status sm_cpu_init(sm_error *err);
 sm_isa sm_cpu_best(void);
 /* The path in use. */
 sm_isa sm_cpu_isa(void);
-/* Uses `isa`, or the best below it that the machine has; returns what is in use now. For tests;
- * not to be called while kernels run. */
+/* Uses `isa`, or the best below it that the machine has; returns what is in use now. For
+ * tests; not to be called while kernels run. */
 sm_isa sm_cpu_force(sm_isa isa);
 const char *sm_isa_name(sm_isa isa);
 /* The path of that name, or -1. */

@@ -1,9 +1,10 @@
 /* mem.c: a caching allocator with size classes. See mem.h.
  *
- * A size class is a power of two and an eighth-step above it (64, 128, ..., 512, 576, 640, ...), so a
- * block wastes at most an eighth. Each block has a 64-byte header in front that holds its class; free
- * blocks of one class are a singly linked list through their own first bytes. Under AddressSanitizer
- * nothing is rounded up or kept, so that it sees every overrun and every use after free.
+ * A size class is a power of two and an eighth-step above it (64, 128, ..., 512, 576,
+ * 640, ...), so a block wastes at most an eighth. Each block has a 64-byte header in
+ * front that holds its class; free blocks of one class are a singly linked list through
+ * their own first bytes. Under AddressSanitizer nothing is rounded up or kept, so that it
+ * sees every overrun and every use after free.
  */
 #include "base/mem.h"
 
@@ -40,7 +41,8 @@ static header *free_lists[CLASSES];
 static sm_mem_stats stats;
 static size_t limit; /* 0: not worked out yet */
 
-/* The number in a control group's file, SIZE_MAX where there is none ("max", no such file). */
+/* The number in a control group's file, SIZE_MAX where there is none ("max", no such
+ * file). */
 static size_t read_limit(const char *path) {
     unsigned long long bytes;
     FILE *f = fopen(path, "r");
@@ -79,7 +81,8 @@ static int size_class(size_t bytes, size_t *rounded) {
     return (log2 - 8) * STEPS + (int)above - 1;
 }
 
-/* Under the lock: gives cached blocks back to the system until at most `keep` bytes remain. */
+/* Under the lock: gives cached blocks back to the system until at most `keep` bytes
+ * remain. */
 static void shrink_cache(size_t keep) {
     for (int c = CLASSES - 1; c >= 0 && stats.cached > keep; c--) {
         while (free_lists[c] && stats.cached > keep) {
@@ -168,7 +171,8 @@ void sm_free(void *block) {
         stats.cached += h->bytes;
         h->next = free_lists[h->class_index];
         free_lists[h->class_index] = h;
-        /* As much as was ever in use may wait to be in use again; rounding may leave a little more. */
+        /* As much as was ever in use may wait to be in use again; rounding may leave a
+         * little more. */
         size_t keep = stats.peak > CACHE_FLOOR ? stats.peak : CACHE_FLOOR;
         if (stats.cached > keep + keep / 4)
             shrink_cache(keep);

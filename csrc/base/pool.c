@@ -1,8 +1,9 @@
 /* pool.c: parked workers, woken by a generation number. See pool.h.
  *
- * A worker spins on the generation for some microseconds before it sleeps on a condition variable:
- * the loops of one training step follow each other closely, and a wake-up from sleep costs as much
- * as a small layer. The caller spins on the number of parts left in the same way.
+ * A worker spins on the generation for some microseconds before it sleeps on a condition
+ * variable: the loops of one training step follow each other closely, and a wake-up from
+ * sleep costs as much as a small layer. The caller spins on the number of parts left in
+ * the same way.
  */
 #define _GNU_SOURCE
 #include "base/pool.h"
@@ -29,8 +30,9 @@ typedef struct job {
     int parts;
 } job;
 
-static pthread_mutex_t owner = PTHREAD_MUTEX_INITIALIZER; /* held by the thread whose loop runs */
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;  /* guards sleeping and waking */
+static pthread_mutex_t owner =
+    PTHREAD_MUTEX_INITIALIZER; /* held by the thread whose loop runs */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards sleeping and waking */
 static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
 static pthread_cond_t finished = PTHREAD_COND_INITIALIZER;
 static pthread_t workers[SM_MAX_THREADS];
@@ -158,7 +160,8 @@ void sm_parallel_for(int64_t n, int64_t grain, sm_range_fn fn, void *context) {
     inside = 1;
     run_part(&j, 0);
     inside = 0;
-    for (int i = 0; i < SPINS && atomic_load_explicit(&remaining, memory_order_acquire); i++)
+    for (int i = 0; i < SPINS && atomic_load_explicit(&remaining, memory_order_acquire);
+         i++)
         RELAX();
     if (atomic_load_explicit(&remaining, memory_order_acquire)) {
         pthread_mutex_lock(&lock);

@@ -1,5 +1,5 @@
-/* rng.c: Philox4x32-10. See rng.h; the constants are those of the paper's section 3.3 and of
- * Random123. */
+/* rng.c: Philox4x32-10. See rng.h; the constants are those of the paper's section 3.3 and
+ * of Random123. */
 #include "base/rng.h"
 
 #include <math.h>

@@ -1,9 +1,9 @@
-/* rng.h: a counter-based random number generator, Philox4x32-10 (Salmon, Moraes, Dror, Shaw:
- * "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
+/* rng.h: a counter-based random number generator, Philox4x32-10 (Salmon, Moraes, Dror,
+ * Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
  *
- * Draw i of a generator is a pure function of its key and of counter + i, so that a batch can be
- * filled by any number of threads with the same result, a sample can have a stream of its own, and
- * the whole state is two integers that can be saved.
+ * Draw i of a generator is a pure function of its key and of counter + i, so that a batch
+ * can be filled by any number of threads with the same result, a sample can have a stream
+ * of its own, and the whole state is two integers that can be saved.
  */
 #ifndef SM_BASE_RNG_H
 #define SM_BASE_RNG_H
@@ -16,7 +16,8 @@ typedef struct sm_rng {
 } sm_rng;
 
 void sm_rng_seed(sm_rng *rng, uint64_t seed);
-/* An independent generator for item `stream` of this one (a sample, an epoch); `rng` does not move. */
+/* An independent generator for item `stream` of this one (a sample, an epoch); `rng` does
+ * not move. */
 sm_rng sm_rng_stream(const sm_rng *rng, uint64_t stream);
 /* The four words of block `counter`. */
 void sm_rng_block(uint64_t key, uint64_t counter, uint32_t out[4]);

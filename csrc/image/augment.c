@@ -13,11 +13,14 @@ typedef struct job {
     float fill;
 } job;
 
-static float at(const float *plane, const sm_batch *b, int64_t row, int64_t col, float fill) {
-    return row >= 0 && row < b->h && col >= 0 && col < b->w ? plane[row * b->w + col] : fill;
+static float at(const float *plane, const sm_batch *b, int64_t row, int64_t col,
+                float fill) {
+    return row >= 0 && row < b->h && col >= 0 && col < b->w ? plane[row * b->w + col]
+                                                            : fill;
 }
 
-static float sample(const float *plane, const sm_batch *b, double x, double y, float fill) {
+static float sample(const float *plane, const sm_batch *b, double x, double y,
+                    float fill) {
     /* Also false for NaN and for what does not fit an integer. */
     if (!(x > -1 && y > -1 && x < (double)b->w && y < (double)b->h))
         return fill;
@@ -47,12 +50,14 @@ static void warp_images(void *context, int64_t begin, int64_t end, int thread) {
             float *out = j->y + (n * b->c + c) * b->h * b->w;
             for (int64_t row = 0; row < b->h; row++)
                 for (int64_t col = 0; col < b->w; col++)
-                    *out++ = sample(plane, b, m[0] * (double)col + m[1] * (double)row + m[2],
-                                    m[3] * (double)col + m[4] * (double)row + m[5], j->fill);
+                    *out++ =
+                        sample(plane, b, m[0] * (double)col + m[1] * (double)row + m[2],
+                               m[3] * (double)col + m[4] * (double)row + m[5], j->fill);
         }
 }
 
-void sm_warp_affine(const sm_batch *b, const float *x, float *y, const double (*maps)[6], float fill) {
+void sm_warp_affine(const sm_batch *b, const float *x, float *y, const double (*maps)[6],
+                    float fill) {
     job j = {b, x, y, maps, fill};
     sm_parallel_for(b->n, 1 + 4096 / (b->c * b->h * b->w + 1), warp_images, &j);
 }
@@ -62,8 +67,8 @@ static double draw(const sm_range *r, sm_rng *rng, double nothing) {
     return chance < r->p ? r->low + (r->high - r->low) * where : nothing;
 }
 
-void sm_affine_draw(const sm_affine_ranges *r, const sm_rng *rng, int64_t number, int64_t h, int64_t w,
-                    double map[6]) {
+void sm_affine_draw(const sm_affine_ranges *r, const sm_rng *rng, int64_t number,
+                    int64_t h, int64_t w, double map[6]) {
     sm_rng own = sm_rng_stream(rng, (uint64_t)number);
     double angle = draw(&r->rotation, &own, 0) * M_PI / 180;
     double hx = draw(&r->shear, &own, 0), hy = draw(&r->shear, &own, 0);

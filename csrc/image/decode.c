@@ -1,5 +1,5 @@
-/* decode.c: see decode.h. stb_image fills in what a truncated file lacks in some formats, so the end of
- * the file is looked at first. */
+/* decode.c: see decode.h. stb_image fills in what a truncated file lacks in some formats,
+ * so the end of the file is looked at first. */
 #include "image/decode.h"
 
 #include <errno.h>
@@ -29,20 +29,23 @@ static bool jpeg_ends(const uint8_t *b, size_t size) {
 static bool bmp_fits(const uint8_t *b, size_t size, int width, int height) {
     if (size < 54)
         return false;
-    uint64_t offset = b[10] | (uint64_t)b[11] << 8 | (uint64_t)b[12] << 16 | (uint64_t)b[13] << 24;
+    uint64_t offset =
+        b[10] | (uint64_t)b[11] << 8 | (uint64_t)b[12] << 16 | (uint64_t)b[13] << 24;
     uint64_t bits = b[28] | (uint64_t)b[29] << 8;
     uint64_t row = ((uint64_t)width * bits + 31) / 32 * 4;
     return offset + row * (uint64_t)height <= size;
 }
 
 /* Whether a file that begins well also goes on to its end. */
-static bool is_whole(const uint8_t *b, size_t size, int width, int height, int components) {
+static bool is_whole(const uint8_t *b, size_t size, int width, int height,
+                     int components) {
     if (begins(b, size, "\xFF\xD8", 2))
         return jpeg_ends(b, size);
     if (begins(b, size, "BM", 2))
         return bmp_fits(b, size, width, height);
     if (begins(b, size, "GIF8", 4))
-        return memchr(b + size - (size < 16 ? size : 16), 0x3B, size < 16 ? size : 16) != NULL;
+        return memchr(b + size - (size < 16 ? size : 16), 0x3B, size < 16 ? size : 16) !=
+               NULL;
     if (b[0] == 'P')
         return (uint64_t)width * (uint64_t)height * (uint64_t)components < size;
     return true; /* PNG: stb_image wants every chunk up to the last */
@@ -55,20 +58,23 @@ static sm_status check_header(const uint8_t *b, size_t size, const char *name,
     if (size == 0)
         return sm_fail(err, SM_EIO, 0, "%s: the file is empty", name);
     if ((int64_t)size > limits->bytes || size > INT32_MAX)
-        return sm_fail(err, SM_EIO, 0, "%s: %zu bytes are more than the limit of %lld", name, size,
-                       (long long)limits->bytes);
+        return sm_fail(err, SM_EIO, 0, "%s: %zu bytes are more than the limit of %lld",
+                       name, size, (long long)limits->bytes);
     if (b[0] == 'P' && size > 2 && strchr("123", b[1]))
-        return sm_fail(err, SM_EIO, 0, "%s: only binary PGM (P5) and PPM (P6) are read, this is P%c",
+        return sm_fail(err, SM_EIO, 0,
+                       "%s: only binary PGM (P5) and PPM (P6) are read, this is P%c",
                        name, b[1]);
     if (!stbi_info_from_memory(b, (int)size, width, height, &components))
-        return sm_fail(err, SM_EIO, 0, "%s: not a PNG, JPEG, PGM, PPM, BMP or GIF picture (%s)", name,
+        return sm_fail(err, SM_EIO, 0,
+                       "%s: not a PNG, JPEG, PGM, PPM, BMP or GIF picture (%s)", name,
                        stbi_failure_reason());
     if (*width > limits->width || *height > limits->height ||
         (int64_t)*width * *height * 4 > limits->bytes)
-        return sm_fail(err, SM_EIO, 0,
-                       "%s: %d x %d pixels are more than the limits (%lld x %lld, %lld bytes)", name,
-                       *width, *height, (long long)limits->width, (long long)limits->height,
-                       (long long)limits->bytes);
+        return sm_fail(
+            err, SM_EIO, 0,
+            "%s: %d x %d pixels are more than the limits (%lld x %lld, %lld bytes)", name,
+            *width, *height, (long long)limits->width, (long long)limits->height,
+            (long long)limits->bytes);
     if (*width < 1 || *height < 1)
         return sm_fail(err, SM_EIO, 0, "%s: the picture has no pixels", name);
     if (!is_whole(b, size, *width, *height, components))
@@ -108,8 +114,8 @@ static sm_status read_file(FILE *file, const char *path, const sm_image_limits *
     if (!S_ISREG(info.st_mode))
         return sm_fail(err, SM_EIO, 0, "%s: not a file", path);
     if (info.st_size > limits->bytes)
-        return sm_fail(err, SM_EIO, 0, "%s: %lld bytes are more than the limit of %lld", path,
-                       (long long)info.st_size, (long long)limits->bytes);
+        return sm_fail(err, SM_EIO, 0, "%s: %lld bytes are more than the limit of %lld",
+                       path, (long long)info.st_size, (long long)limits->bytes);
     *size = (size_t)info.st_size;
     *bytes = sm_alloc(*size);
     if (!*bytes)
@@ -154,7 +160,8 @@ static void write_some(void *context, void *data, int size) {
     s->failed = s->failed || fwrite(data, 1, (size_t)size, s->file) != (size_t)size;
 }
 
-static bool write_pixels(FILE *file, const uint8_t *planar, int channels, int height, int width) {
+static bool write_pixels(FILE *file, const uint8_t *planar, int channels, int height,
+                         int width) {
     int64_t area = (int64_t)width * height;
     sink s = {file, false};
     uint8_t *pixels = sm_alloc((size_t)(area * channels));
@@ -169,12 +176,12 @@ static bool write_pixels(FILE *file, const uint8_t *planar, int channels, int he
     return ok && !s.failed;
 }
 
-sm_status sm_image_write_png(const char *path, const uint8_t *planar, int channels, int64_t height,
-                             int64_t width, sm_error *err) {
+sm_status sm_image_write_png(const char *path, const uint8_t *planar, int channels,
+                             int64_t height, int64_t width, sm_error *err) {
     char temporary[4096];
     if (height < 1 || width < 1 || height > 1 << 16 || width > 1 << 16)
-        return sm_fail(err, SM_EIO, 0, "%s: cannot write a picture of %lld x %lld pixels", path,
-                       (long long)width, (long long)height);
+        return sm_fail(err, SM_EIO, 0, "%s: cannot write a picture of %lld x %lld pixels",
+                       path, (long long)width, (long long)height);
     if (snprintf(temporary, sizeof temporary, "%s.tmp%ld", path, (long)getpid()) >=
         (int)sizeof temporary)
         return sm_fail(err, SM_EIO, 0, "%.200s...: the path is too long", path);
@@ -188,5 +195,6 @@ sm_status sm_image_write_png(const char *path, const uint8_t *planar, int channe
         return SM_OK;
     reason = ok ? errno : reason;
     remove(temporary);
-    return sm_fail(err, SM_EIO, 0, "%s: could not be written: %s", path, strerror(reason));
+    return sm_fail(err, SM_EIO, 0, "%s: could not be written: %s", path,
+                   strerror(reason));
 }

@@ -1,6 +1,6 @@
-/* glyphs.c: strokes are Catmull-Rom curves (Catmull and Rom 1974) through control points that wander over
- * the unit square; a pixel's ink is how much a round pen along the curve covers of it, from the
- * distance of its centre to the curve. See glyphs.h. */
+/* glyphs.c: strokes are Catmull-Rom curves (Catmull and Rom 1974) through control points
+ * that wander over the unit square; a pixel's ink is how much a round pen along the curve
+ * covers of it, from the distance of its centre to the curve. See glyphs.h. */
 #include "image/glyphs.h"
 
 #include <math.h>
@@ -47,7 +47,8 @@ static int draw_stroke(sm_rng *rng, point *at) {
     return points;
 }
 
-/* Moves and scales the strokes so that they fill the unit square one way, and are centred in it. */
+/* Moves and scales the strokes so that they fill the unit square one way, and are centred
+ * in it. */
 static void fill_square(glyph *made) {
     point low = {1, 1}, high = {0, 0};
     for (int s = 0; s < made->strokes; s++)
@@ -69,7 +70,7 @@ static glyph draw_class(const sm_glyphs *g, int64_t class) {
     glyph made;
     sm_rng root, rng;
     sm_rng_seed(&root, g->seed);
-    rng = sm_rng_stream(&root, (uint64_t)class);
+    rng = sm_rng_stream(&root, (uint64_t) class);
     made.strokes = 1 + (int)sm_rng_below(&rng, 3) + (sm_rng_uniform(&rng) < 0.3);
     for (int s = 0; s < made.strokes; s++)
         made.points[s] = draw_stroke(&rng, made.at[s]);
@@ -89,8 +90,12 @@ static hand draw_hand(const sm_glyphs *g, sm_rng *rng) {
     double sx = 1 + j * between(rng, -0.18, 0.18), sy = 1 + j * between(rng, -0.18, 0.18);
     double tx = j * between(rng, -0.07, 0.07), ty = j * between(rng, -0.07, 0.07);
     double extent = 0.68 * size, cosine = cos(angle), sine = sin(angle);
-    hand h = {extent * sx * cosine, extent * sy * (slant * cosine - sine), extent * sx * sine,
-              extent * sy * (slant * sine + cosine), size * (0.5 + tx) - 0.5, size * (0.5 + ty) - 0.5,
+    hand h = {extent * sx * cosine,
+              extent * sy * (slant * cosine - sine),
+              extent * sx * sine,
+              extent * sy * (slant * sine + cosine),
+              size * (0.5 + tx) - 0.5,
+              size * (0.5 + ty) - 0.5,
               size * between(rng, 0.018, 0.018 + 0.014 * j)};
     return h;
 }
@@ -119,7 +124,8 @@ static void ink_segment(float *image, int64_t size, point a, point b, double pen
     int64_t bottom = clamp_pixel(fmax(a.y, b.y) + reach + 1, size);
     for (int64_t y = top; y <= bottom; y++)
         for (int64_t x = left; x <= right; x++) {
-            double ink = pen + 0.5 - segment_distance((point){(double)x, (double)y}, a, b);
+            double ink =
+                pen + 0.5 - segment_distance((point){(double)x, (double)y}, a, b);
             float covered = ink > 1 ? 1 : (float)ink;
             if (covered > image[y * size + x])
                 image[y * size + x] = covered;
@@ -129,14 +135,17 @@ static void ink_segment(float *image, int64_t size, point a, point b, double pen
 /* The curve between b and c, at t from 0 to 1. */
 static point catmull_rom(point a, point b, point c, point d, double t) {
     double t2 = t * t, t3 = t2 * t;
-    double wa = -t3 + 2 * t2 - t, wb = 3 * t3 - 5 * t2 + 2, wc = -3 * t3 + 4 * t2 + t, wd = t3 - t2;
+    double wa = -t3 + 2 * t2 - t, wb = 3 * t3 - 5 * t2 + 2, wc = -3 * t3 + 4 * t2 + t,
+           wd = t3 - t2;
     return (point){0.5 * (wa * a.x + wb * b.x + wc * c.x + wd * d.x),
                    0.5 * (wa * a.y + wb * b.y + wc * c.y + wd * d.y)};
 }
 
-static void ink_stroke(float *image, int64_t size, const point *at, int points, double pen) {
+static void ink_stroke(float *image, int64_t size, const point *at, int points,
+                       double pen) {
     for (int i = 0; i + 1 < points; i++) {
-        point a = at[i ? i - 1 : 0], b = at[i], c = at[i + 1], d = at[i + 2 < points ? i + 2 : i + 1];
+        point a = at[i ? i - 1 : 0], b = at[i], c = at[i + 1],
+              d = at[i + 2 < points ? i + 2 : i + 1];
         point from = b;
         for (int s = 1; s <= STEPS; s++) {
             point to = catmull_rom(a, b, c, d, (double)s / STEPS);
@@ -150,12 +159,13 @@ static void draw_sample(const sm_glyphs *g, int64_t class, int64_t sample, float
     glyph made = draw_class(g, class);
     sm_rng root, rng;
     sm_rng_seed(&root, ~g->seed);
-    rng = sm_rng_stream(&root, (uint64_t)class);
+    rng = sm_rng_stream(&root, (uint64_t) class);
     rng = sm_rng_stream(&rng, (uint64_t)sample);
     hand h = draw_hand(g, &rng);
     memset(image, 0, (size_t)(g->size * g->size) * sizeof *image);
     for (int s = 0; s < made.strokes; s++) {
-        point shift = {0.03 * g->jitter * sm_rng_normal(&rng), 0.03 * g->jitter * sm_rng_normal(&rng)};
+        point shift = {0.03 * g->jitter * sm_rng_normal(&rng),
+                       0.03 * g->jitter * sm_rng_normal(&rng)};
         for (int i = 0; i < made.points[s]; i++) {
             point p = made.at[s][i];
             p.x += shift.x + 0.03 * g->jitter * sm_rng_normal(&rng);
@@ -176,11 +186,12 @@ static void draw_some(void *context, int64_t begin, int64_t end, int thread) {
     const job *j = context;
     (void)thread;
     for (int64_t i = begin; i < end; i++)
-        draw_sample(j->g, j->classes[i], j->samples[i], j->out + i * j->g->size * j->g->size);
+        draw_sample(j->g, j->classes[i], j->samples[i],
+                    j->out + i * j->g->size * j->g->size);
 }
 
-void sm_glyphs_draw(const sm_glyphs *g, int64_t n, const int64_t *classes, const int64_t *samples,
-                    float *out) {
+void sm_glyphs_draw(const sm_glyphs *g, int64_t n, const int64_t *classes,
+                    const int64_t *samples, float *out) {
     job j = {g, classes, samples, out};
     sm_parallel_for(n, 1, draw_some, &j);
 }

@@ -7,8 +7,9 @@
 
 #include <stddef.h>
 
-/* Inflates a raw DEFLATE stream into a buffer of `out_size` bytes and never writes past it. Gives the
- * number of bytes written, or -1 when the stream is broken, does not fit, or either size passes 2 GB. */
+/* Inflates a raw DEFLATE stream into a buffer of `out_size` bytes and never writes past
+ * it. Gives the number of bytes written, or -1 when the stream is broken, does not fit,
+ * or either size passes 2 GB. */
 long long sm_inflate(void *out, size_t out_size, const void *in, size_t in_size);
 
 #endif

@@ -1,5 +1,6 @@
-/* resize.c: an axis is a table that says which inputs an output mixes and with what weights; rows are
- * mixed along the width, then columns along the height. See resize.h. */
+/* resize.c: an axis is a table that says which inputs an output mixes and with what
+ * weights; rows are mixed along the width, then columns along the height. See resize.h.
+ */
 #include "image/resize.h"
 
 #include <math.h>
@@ -16,7 +17,8 @@ typedef struct axis {
 /* The weight of input pixel k for output pixel i. */
 static double area_weight(const axis *a, int64_t i, int64_t k) {
     double scale = (double)a->in / (double)a->out;
-    double low = fmax((double)i * scale, (double)k), high = fmin((double)(i + 1) * scale, (double)k + 1);
+    double low = fmax((double)i * scale, (double)k),
+           high = fmin((double)(i + 1) * scale, (double)k + 1);
     return high > low ? high - low : 0;
 }
 
@@ -44,7 +46,8 @@ static void set_filter(axis *a, int64_t i, sm_resize_mode mode) {
     int64_t low = (int64_t)fmax(floor(centre - reach), 0), n = 0;
     a->first[i] = low;
     for (int64_t k = low; k < a->in && n < a->most; k++) {
-        double w = mode == SM_RESIZE_AREA ? area_weight(a, i, k) : triangle_weight(a, i, k, support);
+        double w = mode == SM_RESIZE_AREA ? area_weight(a, i, k)
+                                          : triangle_weight(a, i, k, support);
         if (w <= 0 && n > 0)
             break;
         if (w <= 0) {
@@ -118,8 +121,8 @@ static void resize_planes(void *context, int64_t begin, int64_t end, int thread)
     }
 }
 
-sm_status sm_resize(sm_resize_mode mode, const float *x, int64_t planes, int64_t h, int64_t w, float *y,
-                    int64_t oh, int64_t ow, sm_error *err) {
+sm_status sm_resize(sm_resize_mode mode, const float *x, int64_t planes, int64_t h,
+                    int64_t w, float *y, int64_t oh, int64_t ow, sm_error *err) {
     axis rows, cols;
     sm_status status = SM_ENOMEM;
     if (axis_make(&rows, mode, h, oh)) {

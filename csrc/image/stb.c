@@ -1,5 +1,5 @@
-/* stb.c: the implementation of stb_image and stb_image_write, on the project's memory. Only the formats
- * that the project reads. */
+/* stb.c: the implementation of stb_image and stb_image_write, on the project's memory.
+ * Only the formats that the project reads. */
 #include "base/mem.h"
 
 #define STBI_MALLOC(size) sm_alloc(size)

@@ -1,5 +1,6 @@
-/* directory.c: see directory.h. Readdir gives names in no order, and the order of classes decides
- * their numbers, so the listing is sorted by bytes: the same on every machine and in every locale. */
+/* directory.c: see directory.h. Readdir gives names in no order, and the order of classes
+ * decides their numbers, so the listing is sorted by bytes: the same on every machine and
+ * in every locale. */
 #include "io/directory.h"
 
 #include <dirent.h>
@@ -32,7 +33,8 @@ static sm_status out_of_memory(const char *path, sm_error *err) {
     return sm_fail(err, SM_ENOMEM, 0, "%s: out of memory while reading the folder", path);
 }
 
-/* The kind of an entry through its full path: d_type is not filled in by every file system. */
+/* The kind of an entry through its full path: d_type is not filled in by every file
+ * system. */
 static sm_status entry_kind(const char *folder, const char *name, sm_entry_kind *kind,
                             sm_error *err) {
     size_t a = strlen(folder), b = strlen(name);
@@ -49,7 +51,8 @@ static sm_status entry_kind(const char *folder, const char *name, sm_entry_kind 
     return SM_OK;
 }
 
-static sm_status add_entry(sm_directory *dir, const char *folder, const char *name, sm_error *err) {
+static sm_status add_entry(sm_directory *dir, const char *folder, const char *name,
+                           sm_error *err) {
     if (dir->count == dir->room) {
         size_t room = dir->room ? 2 * dir->room : 32;
         sm_entry *entries = sm_realloc(dir->entries, room * sizeof *entries);
@@ -72,7 +75,8 @@ static int by_name(const void *a, const void *b) {
     return strcmp(((const sm_entry *)a)->name, ((const sm_entry *)b)->name);
 }
 
-static sm_status read_entries(DIR *stream, const char *path, sm_directory *dir, sm_error *err) {
+static sm_status read_entries(DIR *stream, const char *path, sm_directory *dir,
+                              sm_error *err) {
     for (;;) {
         errno = 0;
         const struct dirent *found = readdir(stream);

@@ -21,7 +21,7 @@ typedef enum sm_entry_kind {
 } sm_entry_kind;
 
 typedef struct sm_entry {
-    char *name; /* without the folder */
+    char *name;         /* without the folder */
     sm_entry_kind kind; /* of what a symbolic link points at */
 } sm_entry;
 

@@ -1,5 +1,6 @@
-/* safetensors_read.c: the reading half of safetensors.h. The JSON that the format allows is small: one
- * object of objects with strings and arrays of whole numbers; this parser reads that and no more. */
+/* safetensors_read.c: the reading half of safetensors.h. The JSON that the format allows
+ * is small: one object of objects with strings and arrays of whole numbers; this parser
+ * reads that and no more. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -18,10 +19,10 @@ static const struct {
     const char *name;
     size_t size;
     sm_dtype target;
-} dtypes[SM_ST_DTYPE_COUNT] = {{"F32", 4, SM_F32}, {"F64", 8, SM_F32}, {"F16", 2, SM_F32},
-                               {"BF16", 2, SM_F32}, {"I64", 8, SM_I64}, {"I32", 4, SM_I64},
-                               {"I16", 2, SM_I64}, {"I8", 1, SM_I64},  {"U8", 1, SM_U8},
-                               {"BOOL", 1, SM_U8}};
+} dtypes[SM_ST_DTYPE_COUNT] = {
+    {"F32", 4, SM_F32}, {"F64", 8, SM_F32}, {"F16", 2, SM_F32}, {"BF16", 2, SM_F32},
+    {"I64", 8, SM_I64}, {"I32", 4, SM_I64}, {"I16", 2, SM_I64}, {"I8", 1, SM_I64},
+    {"U8", 1, SM_U8},   {"BOOL", 1, SM_U8}};
 
 sm_dtype sm_st_target(sm_st_dtype dtype) {
     return dtypes[dtype].target;
@@ -117,7 +118,8 @@ static bool parse_unicode(parser *p) {
     return true;
 }
 
-/* A string; its decoded form is never longer than the source, so p->text has room for it. */
+/* A string; its decoded form is never longer than the source, so p->text has room for it.
+ */
 static const char *parse_string(parser *p) {
     static const char escapes[] = "\"\\/bfnrt", values[] = "\"\\/\b\f\n\r\t";
     const char *start = p->text;
@@ -310,7 +312,8 @@ static bool parse_header(parser *p) {
 /* ---- checks across tensors ---- */
 
 static int by_name(const void *a, const void *b) {
-    return strcmp((*(const sm_st_entry *const *)a)->name, (*(const sm_st_entry *const *)b)->name);
+    return strcmp((*(const sm_st_entry *const *)a)->name,
+                  (*(const sm_st_entry *const *)b)->name);
 }
 
 static int by_place(const void *a, const void *b) {
@@ -395,10 +398,11 @@ sm_status sm_st_open(const char *path, sm_st_file *file, sm_error *err) {
     for (int i = 7; i >= 0; i--)
         length = length << 8 | bytes[i];
     if (length > HEADER_LIMIT || length > file->size - 8) {
-        status = sm_fail(err, SM_EIO, 0,
-                         "%s: the header says it has %llu bytes, the file has %zu (truncated, or no "
-                         "safetensors file)",
-                         path, (unsigned long long)length, file->size);
+        status = sm_fail(
+            err, SM_EIO, 0,
+            "%s: the header says it has %llu bytes, the file has %zu (truncated, or no "
+            "safetensors file)",
+            path, (unsigned long long)length, file->size);
         sm_st_close(file);
         return status;
     }
@@ -407,7 +411,8 @@ sm_status sm_st_open(const char *path, sm_st_file *file, sm_error *err) {
         sm_st_close(file);
         return sm_fail(err, SM_ENOMEM, 0, "%s: out of memory", path);
     }
-    parser p = {.path = path, .at = (const char *)bytes + 8, .text = file->strings, .file = file};
+    parser p = {
+        .path = path, .at = (const char *)bytes + 8, .text = file->strings, .file = file};
     p.end = p.at + length;
     if (parse_header(&p) && check_unique(&p) &&
         check_ranges(&p, bytes + 8 + length, file->size - 8 - length))
@@ -429,7 +434,8 @@ void sm_st_close(sm_st_file *file) {
 /* ---- conversion ---- */
 
 static float from_half(uint16_t h) {
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, mantissa = h & 1023, bits;
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31,
+             mantissa = h & 1023, bits;
     float x;
     if (exponent == 31) {
         bits = sign | 0x7F800000 | mantissa << 13;
@@ -450,23 +456,31 @@ static float from_bfloat(uint16_t h) {
     return x;
 }
 
-#define CONVERT(TYPE, TARGET, VALUE)                                                              \
-    for (int64_t i = 0; i < e->numel; i++) {                                                      \
-        TYPE x;                                                                                   \
-        memcpy(&x, (const char *)e->data + i * (int64_t)sizeof x, sizeof x);                      \
-        ((TARGET *)out)[i] = VALUE;                                                               \
-    }                                                                                             \
+#define CONVERT(TYPE, TARGET, VALUE)                                                     \
+    for (int64_t i = 0; i < e->numel; i++) {                                             \
+        TYPE x;                                                                          \
+        memcpy(&x, (const char *)e->data + i * (int64_t)sizeof x, sizeof x);             \
+        ((TARGET *)out)[i] = VALUE;                                                      \
+    }                                                                                    \
     break
 
 void sm_st_convert(const sm_st_entry *e, void *out) {
     switch (e->dtype) {
-    case SM_ST_F64: CONVERT(double, float, (float)x);
-    case SM_ST_F16: CONVERT(uint16_t, float, from_half(x));
-    case SM_ST_BF16: CONVERT(uint16_t, float, from_bfloat(x));
-    case SM_ST_I32: CONVERT(int32_t, int64_t, x);
-    case SM_ST_I16: CONVERT(int16_t, int64_t, x);
-    case SM_ST_I8: CONVERT(int8_t, int64_t, x);
-    case SM_ST_BOOL: CONVERT(uint8_t, uint8_t, x != 0);
-    default: memcpy(out, e->data, (size_t)e->numel * dtypes[e->dtype].size);
+    case SM_ST_F64:
+        CONVERT(double, float, (float)x);
+    case SM_ST_F16:
+        CONVERT(uint16_t, float, from_half(x));
+    case SM_ST_BF16:
+        CONVERT(uint16_t, float, from_bfloat(x));
+    case SM_ST_I32:
+        CONVERT(int32_t, int64_t, x);
+    case SM_ST_I16:
+        CONVERT(int16_t, int64_t, x);
+    case SM_ST_I8:
+        CONVERT(int8_t, int64_t, x);
+    case SM_ST_BOOL:
+        CONVERT(uint8_t, uint8_t, x != 0);
+    default:
+        memcpy(out, e->data, (size_t)e->numel * dtypes[e->dtype].size);
     }
 }

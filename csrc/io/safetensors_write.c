@@ -67,7 +67,8 @@ static size_t tensor_bytes(const sm_tensor *t) {
     return (size_t)sm_tensor_numel(t) * sm_dtype_size(t->dtype);
 }
 
-static void add_entry(text *t, const char *name, const sm_tensor *tensor, uint64_t begin) {
+static void add_entry(text *t, const char *name, const sm_tensor *tensor,
+                      uint64_t begin) {
     static const char *const dtypes[SM_DTYPE_COUNT] = {"F32", "I64", "U8"};
     char shape[SM_SHAPE_TEXT], number[96];
     add_string(t, name);
@@ -75,13 +76,15 @@ static void add_entry(text *t, const char *name, const sm_tensor *tensor, uint64
     add_text(t, dtypes[tensor->dtype]);
     add_text(t, "\",\"shape\":");
     add_text(t, sm_tensor_shape_text(shape, tensor));
-    snprintf(number, sizeof number, ",\"data_offsets\":[%llu,%llu]}", (unsigned long long)begin,
+    snprintf(number, sizeof number, ",\"data_offsets\":[%llu,%llu]}",
+             (unsigned long long)begin,
              (unsigned long long)(begin + tensor_bytes(tensor)));
     add_text(t, number);
 }
 
-static text make_header(const sm_tensor *const *tensors, const char *const *names, int64_t count,
-                        const sm_st_text *metadata, int64_t metadata_count) {
+static text make_header(const sm_tensor *const *tensors, const char *const *names,
+                        int64_t count, const sm_st_text *metadata,
+                        int64_t metadata_count) {
     text t = {0};
     uint64_t at = 0;
     add_text(&t, "{");
@@ -130,9 +133,9 @@ static void sync_folder(const char *path) {
     }
 }
 
-sm_status sm_st_write(const char *path, const sm_tensor *const *tensors, const char *const *names,
-                      int64_t count, const sm_st_text *metadata, int64_t metadata_count,
-                      sm_error *err) {
+sm_status sm_st_write(const char *path, const sm_tensor *const *tensors,
+                      const char *const *names, int64_t count, const sm_st_text *metadata,
+                      int64_t metadata_count, sm_error *err) {
     char temporary[4096];
     if (snprintf(temporary, sizeof temporary, "%s.tmp%ld", path, (long)getpid()) >=
         (int)sizeof temporary)
@@ -157,5 +160,6 @@ sm_status sm_st_write(const char *path, const sm_tensor *const *tensors, const c
     reason = ok ? errno : reason;
     if (file)
         remove(temporary);
-    return sm_fail(err, SM_EIO, 0, "%s: could not be written: %s", path, strerror(reason));
+    return sm_fail(err, SM_EIO, 0, "%s: could not be written: %s", path,
+                   strerror(reason));
 }

@@ -1,7 +1,7 @@
 /* elementwise.c: brings strided operands to the dense loops. See elementwise.h.
  *
- * An operand whose inner stride is not 1 goes through a small buffer: gathered (or, for stride 0,
- * filled) before the loop, scattered after it.
+ * An operand whose inner stride is not 1 goes through a small buffer: gathered (or, for
+ * stride 0, filled) before the loop, scattered after it.
  */
 #include "kernels/elementwise.h"
 
@@ -30,7 +30,8 @@ static const float *dense(const char *data, int64_t stride, int64_t first, int64
     return buffer;
 }
 
-static void scatter(char *data, int64_t stride, int64_t first, int64_t n, const float *from) {
+static void scatter(char *data, int64_t stride, int64_t first, int64_t n,
+                    const float *from) {
     float *y = (float *)data + first * stride;
     for (int64_t i = 0; i < n; i++)
         y[i * stride] = from[i];
@@ -56,7 +57,8 @@ static void run_loop(const task *t, float *y, const float *const *x, int64_t n) 
         t->binary_grad(y, x[0], x[1], x[2], n);
 }
 
-static void run_line(const void *context, int64_t n, char *const *data, const int64_t *stride) {
+static void run_line(const void *context, int64_t n, char *const *data,
+                     const int64_t *stride) {
     const task *t = context;
     float buffer[SM_STRIDED_MAX_OPERANDS][CHUNK];
     bool all_dense = stride[0] == 1;
@@ -83,7 +85,8 @@ void sm_unary_run(sm_unary kind, sm_scalars s, const sm_strided *walk) {
 }
 
 void sm_unary_grad_run(sm_unary kind, sm_scalars s, const sm_strided *walk) {
-    task t = {.inputs = 3, .s = s, .unary_grad = sm_elementwise_table()->unary_grad[kind]};
+    task t = {
+        .inputs = 3, .s = s, .unary_grad = sm_elementwise_table()->unary_grad[kind]};
     sm_strided_run(walk, run_line, &t);
 }
 
@@ -93,6 +96,7 @@ void sm_binary_run(sm_binary kind, const sm_strided *walk) {
 }
 
 void sm_binary_grad_run(sm_binary kind, int operand, const sm_strided *walk) {
-    task t = {.inputs = 3, .binary_grad = sm_elementwise_table()->binary_grad[kind][operand]};
+    task t = {.inputs = 3,
+              .binary_grad = sm_elementwise_table()->binary_grad[kind][operand]};
     sm_strided_run(walk, run_line, &t);
 }

@@ -1,8 +1,9 @@
 /* elementwise.h: float32 functions of one and two operands, over any strides.
  *
- * The loops are written once (elementwise_impl.h) and compiled for each instruction set; the compiler
- * vectorises them. exp, log, sigmoid and tanh are the project's own polynomials: at most 2 ulp from
- * the exact value over the whole range, infinities, NaN and subnormal results included.
+ * The loops are written once (elementwise_impl.h) and compiled for each instruction set;
+ * the compiler vectorises them. exp, log, sigmoid and tanh are the project's own
+ * polynomials: at most 2 ulp from the exact value over the whole range, infinities, NaN
+ * and subnormal results included.
  */
 #ifndef SM_KERNELS_ELEMENTWISE_H
 #define SM_KERNELS_ELEMENTWISE_H
@@ -57,7 +58,8 @@ typedef struct sm_scalars {
 
 /* walk: operand 0 is the result y, operand 1 is x. */
 void sm_unary_run(sm_unary kind, sm_scalars s, const sm_strided *walk);
-/* Operands: dx, dy, x and y = f(x): dx = dy * f'(x). The functions read x or y as it suits them. */
+/* Operands: dx, dy, x and y = f(x): dx = dy * f'(x). The functions read x or y as it
+ * suits them. */
 void sm_unary_grad_run(sm_unary kind, sm_scalars s, const sm_strided *walk);
 /* Operands: y, a, b. */
 void sm_binary_run(sm_binary kind, const sm_strided *walk);
@@ -65,14 +67,16 @@ void sm_binary_run(sm_binary kind, const sm_strided *walk);
 void sm_binary_grad_run(sm_binary kind, int operand, const sm_strided *walk);
 
 /* The loops behind them, on dense memory. */
-typedef void (*sm_unary_loop)(float *restrict y, const float *restrict x, int64_t n, sm_scalars s);
+typedef void (*sm_unary_loop)(float *restrict y, const float *restrict x, int64_t n,
+                              sm_scalars s);
 typedef void (*sm_unary_grad_loop)(float *restrict dx, const float *restrict dy,
-                                   const float *restrict x, const float *restrict y, int64_t n,
-                                   sm_scalars s);
-typedef void (*sm_binary_loop)(float *restrict y, const float *restrict a, const float *restrict b,
-                               int64_t n);
+                                   const float *restrict x, const float *restrict y,
+                                   int64_t n, sm_scalars s);
+typedef void (*sm_binary_loop)(float *restrict y, const float *restrict a,
+                               const float *restrict b, int64_t n);
 typedef void (*sm_binary_grad_loop)(float *restrict d, const float *restrict dy,
-                                    const float *restrict a, const float *restrict b, int64_t n);
+                                    const float *restrict a, const float *restrict b,
+                                    int64_t n);
 
 typedef struct sm_elementwise {
     sm_unary_loop unary[SM_UNARY_COUNT];
@@ -81,7 +85,8 @@ typedef struct sm_elementwise {
     sm_binary_grad_loop binary_grad[SM_BINARY_COUNT][2];
 } sm_elementwise;
 
-extern const sm_elementwise sm_elementwise__ref, sm_elementwise__avx2, sm_elementwise__avx512;
+extern const sm_elementwise sm_elementwise__ref, sm_elementwise__avx2,
+    sm_elementwise__avx512;
 /* The table of the path in use. */
 const sm_elementwise *sm_elementwise_table(void);
 

@@ -1,5 +1,5 @@
-/* elementwise_impl.h: the loops, compiled once for each instruction set. The including file defines
- * SUFFIX(name). */
+/* elementwise_impl.h: the loops, compiled once for each instruction set. The including
+ * file defines SUFFIX(name). */
 #include <math.h>
 
 #include "kernels/elementwise.h"
@@ -44,7 +44,8 @@
 #define INV_SQRT_2PI 0.39894228040143267794f
 #define TWO_OVER_SQRT_PI 1.12837916709551257390f
 
-/* Gaussian error linear unit (Hendrycks and Gimpel 2016): x Phi(x), and its tanh approximation. */
+/* Gaussian error linear unit (Hendrycks and Gimpel 2016): x Phi(x), and its tanh
+ * approximation. */
 static inline float gelu_tanh_inner(float x) {
     return SQRT_2_OVER_PI * (x + 0.044715f * x * x * x);
 }
@@ -86,7 +87,7 @@ UNARY(erf_, erff(x))
 UNARY(log1p_, log1pf(x))
 UNARY(expm1_, expm1f(x))
 UNARY(softplus_, x > 20 ? x : log1pf(vm_exp(x)))
-UNARY(clamp_, x < s.a ? s.a : x > s.b ? s.b : x)
+UNARY(clamp_, x<s.a ? s.a : x> s.b ? s.b : x)
 UNARY(pow_, powf(x, s.a))
 
 UNARY_GRAD(d_exp, dy *y)
@@ -105,11 +106,11 @@ UNARY_GRAD(d_relu, y > 0 ? dy : 0.0f)
 UNARY_GRAD(d_leaky, x < 0 ? s.a * dy : dy)
 UNARY_GRAD(d_gelu, dy *gelu_slope(x))
 UNARY_GRAD(d_gelu_tanh, dy *gelu_tanh_slope(x))
-UNARY_GRAD(d_erf, dy *TWO_OVER_SQRT_PI *vm_exp(-x * x))
+UNARY_GRAD(d_erf, dy *TWO_OVER_SQRT_PI *vm_exp(-x *x))
 UNARY_GRAD(d_log1p, dy / (1 + x))
 UNARY_GRAD(d_expm1, dy *(y + 1))
 UNARY_GRAD(d_softplus, dy *vm_sigmoid(x))
-UNARY_GRAD(d_clamp, x < s.a || x > s.b ? 0.0f : dy)
+UNARY_GRAD(d_clamp, x<s.a || x> s.b ? 0.0f : dy)
 UNARY_GRAD(d_pow, dy *power_slope(x, s.a))
 
 static inline float remainder_of(float a, float b) {
@@ -143,27 +144,71 @@ BINARY_GRAD(remainder_b, -dy *floorf(a / b))
 BINARY_GRAD(zero_, 0.0f)
 
 const sm_elementwise SUFFIX(sm_elementwise) = {
-    .unary = {[SM_EXP] = exp_, [SM_LOG] = log_, [SM_SQRT] = sqrt_, [SM_ABS] = abs_,
-              [SM_NEG] = neg_, [SM_RECIPROCAL] = reciprocal_, [SM_SQUARE] = square_,
-              [SM_SIGN] = sign_, [SM_FLOOR] = floor_, [SM_CEIL] = ceil_, [SM_ROUND] = round_,
-              [SM_SIN] = sin_, [SM_COS] = cos_, [SM_TANH] = tanh_, [SM_SIGMOID] = sigmoid_,
-              [SM_RELU] = relu_, [SM_LEAKY_RELU] = leaky_, [SM_GELU] = gelu_,
-              [SM_GELU_TANH] = gelu_tanh_, [SM_ERF] = erf_, [SM_LOG1P] = log1p_,
-              [SM_EXPM1] = expm1_, [SM_SOFTPLUS] = softplus_, [SM_CLAMP] = clamp_,
+    .unary = {[SM_EXP] = exp_,
+              [SM_LOG] = log_,
+              [SM_SQRT] = sqrt_,
+              [SM_ABS] = abs_,
+              [SM_NEG] = neg_,
+              [SM_RECIPROCAL] = reciprocal_,
+              [SM_SQUARE] = square_,
+              [SM_SIGN] = sign_,
+              [SM_FLOOR] = floor_,
+              [SM_CEIL] = ceil_,
+              [SM_ROUND] = round_,
+              [SM_SIN] = sin_,
+              [SM_COS] = cos_,
+              [SM_TANH] = tanh_,
+              [SM_SIGMOID] = sigmoid_,
+              [SM_RELU] = relu_,
+              [SM_LEAKY_RELU] = leaky_,
+              [SM_GELU] = gelu_,
+              [SM_GELU_TANH] = gelu_tanh_,
+              [SM_ERF] = erf_,
+              [SM_LOG1P] = log1p_,
+              [SM_EXPM1] = expm1_,
+              [SM_SOFTPLUS] = softplus_,
+              [SM_CLAMP] = clamp_,
               [SM_POW] = pow_},
-    .unary_grad = {[SM_EXP] = d_exp, [SM_LOG] = d_log, [SM_SQRT] = d_sqrt, [SM_ABS] = d_abs,
-                   [SM_NEG] = d_neg, [SM_RECIPROCAL] = d_reciprocal, [SM_SQUARE] = d_square,
-                   [SM_SIGN] = d_zero, [SM_FLOOR] = d_zero, [SM_CEIL] = d_zero,
-                   [SM_ROUND] = d_zero, [SM_SIN] = d_sin, [SM_COS] = d_cos, [SM_TANH] = d_tanh,
-                   [SM_SIGMOID] = d_sigmoid, [SM_RELU] = d_relu, [SM_LEAKY_RELU] = d_leaky,
-                   [SM_GELU] = d_gelu, [SM_GELU_TANH] = d_gelu_tanh, [SM_ERF] = d_erf,
-                   [SM_LOG1P] = d_log1p, [SM_EXPM1] = d_expm1, [SM_SOFTPLUS] = d_softplus,
-                   [SM_CLAMP] = d_clamp, [SM_POW] = d_pow},
-    .binary = {[SM_ADD] = add_, [SM_SUB] = sub_, [SM_MUL] = mul_, [SM_DIV] = div_,
-               [SM_POWER] = power_, [SM_MAXIMUM] = maximum_, [SM_MINIMUM] = minimum_,
-               [SM_REMAINDER] = remainder_, [SM_FLOOR_DIVIDE] = floor_divide_},
-    .binary_grad = {[SM_ADD] = {same_, same_}, [SM_SUB] = {same_, opposite_},
-                    [SM_MUL] = {mul_a, mul_b}, [SM_DIV] = {div_a, div_b},
-                    [SM_POWER] = {power_a, power_b}, [SM_MAXIMUM] = {maximum_a, maximum_b},
-                    [SM_MINIMUM] = {minimum_a, minimum_b}, [SM_REMAINDER] = {same_, remainder_b},
+    .unary_grad = {[SM_EXP] = d_exp,
+                   [SM_LOG] = d_log,
+                   [SM_SQRT] = d_sqrt,
+                   [SM_ABS] = d_abs,
+                   [SM_NEG] = d_neg,
+                   [SM_RECIPROCAL] = d_reciprocal,
+                   [SM_SQUARE] = d_square,
+                   [SM_SIGN] = d_zero,
+                   [SM_FLOOR] = d_zero,
+                   [SM_CEIL] = d_zero,
+                   [SM_ROUND] = d_zero,
+                   [SM_SIN] = d_sin,
+                   [SM_COS] = d_cos,
+                   [SM_TANH] = d_tanh,
+                   [SM_SIGMOID] = d_sigmoid,
+                   [SM_RELU] = d_relu,
+                   [SM_LEAKY_RELU] = d_leaky,
+                   [SM_GELU] = d_gelu,
+                   [SM_GELU_TANH] = d_gelu_tanh,
+                   [SM_ERF] = d_erf,
+                   [SM_LOG1P] = d_log1p,
+                   [SM_EXPM1] = d_expm1,
+                   [SM_SOFTPLUS] = d_softplus,
+                   [SM_CLAMP] = d_clamp,
+                   [SM_POW] = d_pow},
+    .binary = {[SM_ADD] = add_,
+               [SM_SUB] = sub_,
+               [SM_MUL] = mul_,
+               [SM_DIV] = div_,
+               [SM_POWER] = power_,
+               [SM_MAXIMUM] = maximum_,
+               [SM_MINIMUM] = minimum_,
+               [SM_REMAINDER] = remainder_,
+               [SM_FLOOR_DIVIDE] = floor_divide_},
+    .binary_grad = {[SM_ADD] = {same_, same_},
+                    [SM_SUB] = {same_, opposite_},
+                    [SM_MUL] = {mul_a, mul_b},
+                    [SM_DIV] = {div_a, div_b},
+                    [SM_POWER] = {power_a, power_b},
+                    [SM_MAXIMUM] = {maximum_a, maximum_b},
+                    [SM_MINIMUM] = {minimum_a, minimum_b},
+                    [SM_REMAINDER] = {same_, remainder_b},
                     [SM_FLOOR_DIVIDE] = {zero_, zero_}}};

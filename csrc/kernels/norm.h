@@ -1,5 +1,6 @@
-/* norm.h: the sweeps of normalisation: sums, sums of squares, affine maps and their gradients over runs
- * of contiguous floats. Written once (norm_impl.h), compiled for each instruction set. */
+/* norm.h: the sweeps of normalisation: sums, sums of squares, affine maps and their
+ * gradients over runs of contiguous floats. Written once (norm_impl.h), compiled for each
+ * instruction set. */
 #ifndef SM_KERNELS_NORM_H
 #define SM_KERNELS_NORM_H
 
@@ -11,8 +12,8 @@ typedef struct sm_norm {
     float (*sum)(const float *x, int64_t n);
     float (*squares)(const float *x, int64_t n, float mean);
     /* y = x scale + shift, not below 0 with relu */
-    void (*affine)(float *restrict y, const float *restrict x, int64_t n, float scale, float shift,
-                   bool relu);
+    void (*affine)(float *restrict y, const float *restrict x, int64_t n, float scale,
+                   float shift, bool relu);
     /* sums of dy and of dy (x - mean); with y, only where y > 0 */
     void (*dots)(const float *dy, const float *x, const float *y, int64_t n, float mean,
                  float *sum_dy, float *sum_dy_x);

@@ -1,5 +1,6 @@
-/* norm_impl.h: the loops of norm.h. The including file defines SUFFIX(name). Sums run in 32 lanes, which
- * the compiler keeps in registers, and which keep the rounding error small. */
+/* norm_impl.h: the loops of norm.h. The including file defines SUFFIX(name). Sums run in
+ * 32 lanes, which the compiler keeps in registers, and which keep the rounding error
+ * small. */
 #include <string.h>
 
 #include "kernels/norm.h"
@@ -10,7 +11,8 @@ static float total(const float *lane) {
     float sum[8];
     for (int j = 0; j < 8; j++)
         sum[j] = (lane[j] + lane[j + 8]) + (lane[j + 16] + lane[j + 24]);
-    return ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7]));
+    return ((sum[0] + sum[4]) + (sum[1] + sum[5])) +
+           ((sum[2] + sum[6]) + (sum[3] + sum[7]));
 }
 
 static float sum_(const float *x, int64_t n) {
@@ -35,8 +37,8 @@ static float squares_(const float *x, int64_t n, float mean) {
     return total(lane);
 }
 
-static void affine_(float *restrict y, const float *restrict x, int64_t n, float scale, float shift,
-                    bool relu) {
+static void affine_(float *restrict y, const float *restrict x, int64_t n, float scale,
+                    float shift, bool relu) {
     if (relu)
         for (int64_t i = 0; i < n; i++) {
             float v = x[i] * scale + shift;
@@ -73,8 +75,9 @@ static void dots_(const float *dy, const float *x, const float *y, int64_t n, fl
     *sum_dy_x = total(b);
 }
 
-static void combine_(float *restrict dx, const float *restrict dy, const float *restrict x,
-                     const float *restrict y, int64_t n, float a, float b, float c) {
+static void combine_(float *restrict dx, const float *restrict dy,
+                     const float *restrict x, const float *restrict y, int64_t n, float a,
+                     float b, float c) {
     if (y)
         for (int64_t i = 0; i < n; i++)
             dx[i] = a * (y[i] > 0 ? dy[i] : 0) + b * x[i] + c;

@@ -1,5 +1,6 @@
-/* pool2d.c: max, average and adaptive average pooling, a plane at a time on all threads. See pool2d.h.
- * The commonest case, 2x2 with stride 2 without padding, has a loop of its own. */
+/* pool2d.c: max, average and adaptive average pooling, a plane at a time on all threads.
+ * See pool2d.h. The commonest case, 2x2 with stride 2 without padding, has a loop of its
+ * own. */
 #include "kernels/pool2d.h"
 
 #include <math.h>
@@ -21,13 +22,14 @@ static void run(const sm_pool2d *g, sm_range_fn fn, job j) {
     sm_parallel_for(g->planes, 1 + 16384 / (cost + 1), fn, &j);
 }
 
-/* The part of a window that lies in the image: places first..last (exclusive) along one axis. */
+/* The part of a window that lies in the image: places first..last (exclusive) along one
+ * axis. */
 typedef struct span {
     int64_t start, first, last;
 } span;
 
-static span window(int64_t out, int64_t stride, int64_t pad, int64_t dilation, int64_t kernel,
-                   int64_t size) {
+static span window(int64_t out, int64_t stride, int64_t pad, int64_t dilation,
+                   int64_t kernel, int64_t size) {
     span s = {out * stride - pad, 0, kernel};
     if (s.start < 0)
         s.first = (-s.start + dilation - 1) / dilation;
@@ -38,13 +40,15 @@ static span window(int64_t out, int64_t stride, int64_t pad, int64_t dilation, i
 
 /* ---- max ---- */
 
-static void max_at(const sm_pool2d *g, const float *x, span r, span c, float *best, uint8_t *where) {
+static void max_at(const sm_pool2d *g, const float *x, span r, span c, float *best,
+                   uint8_t *where) {
     *best = -INFINITY;
     bool empty = r.first >= r.last || c.first >= c.last;
     *where = (uint8_t)(empty ? SM_POOL_NOWHERE : r.first * g->kw + c.first);
     for (int64_t p = r.first; p < r.last; p++)
         for (int64_t q = c.first; q < c.last; q++) {
-            float v = x[(r.start + p * g->dilation_h) * g->w + c.start + q * g->dilation_w];
+            float v =
+                x[(r.start + p * g->dilation_h) * g->w + c.start + q * g->dilation_w];
             if (v > *best || (v != v && *best == *best)) {
                 *best = v;
                 *where = (uint8_t)(p * g->kw + q);
@@ -81,9 +85,9 @@ static void max_plane_2x2(const sm_pool2d *g, const float *x, float *y, uint8_t 
 }
 
 static bool is_2x2(const sm_pool2d *g) {
-    return g->kh == 2 && g->kw == 2 && g->stride_h == 2 && g->stride_w == 2 && g->pad_h == 0 &&
-           g->pad_w == 0 && g->dilation_h == 1 && g->dilation_w == 1 && 2 * g->oh <= g->h &&
-           2 * g->ow <= g->w;
+    return g->kh == 2 && g->kw == 2 && g->stride_h == 2 && g->stride_w == 2 &&
+           g->pad_h == 0 && g->pad_w == 0 && g->dilation_h == 1 && g->dilation_w == 1 &&
+           2 * g->oh <= g->h && 2 * g->ow <= g->w;
 }
 
 static void max_planes(void *context, int64_t begin, int64_t end, int thread) {
@@ -91,9 +95,9 @@ static void max_planes(void *context, int64_t begin, int64_t end, int thread) {
     const sm_pool2d *g = j->g;
     (void)thread;
     for (int64_t p = begin; p < end; p++)
-        (is_2x2(g) ? max_plane_2x2 : max_plane)(g, j->from + p * g->h * g->w,
-                                                j->to + p * g->oh * g->ow,
-                                                j->where ? j->where + p * g->oh * g->ow : NULL);
+        (is_2x2(g) ? max_plane_2x2
+                   : max_plane)(g, j->from + p * g->h * g->w, j->to + p * g->oh * g->ow,
+                                j->where ? j->where + p * g->oh * g->ow : NULL);
 }
 
 void sm_max_pool2d(const sm_pool2d *g, const float *x, float *y, uint8_t *where) {
@@ -111,7 +115,8 @@ static void max_back_plane_2x2(const sm_pool2d *g, const float *dy, const uint8_
     memset(dx + 2 * g->oh * g->w, 0, (size_t)((g->h - 2 * g->oh) * g->w) * sizeof *dx);
 }
 
-static void max_back_plane(const sm_pool2d *g, const float *dy, const uint8_t *where, float *dx) {
+static void max_back_plane(const sm_pool2d *g, const float *dy, const uint8_t *where,
+                           float *dx) {
     memset(dx, 0, (size_t)(g->h * g->w) * sizeof *dx);
     for (int64_t i = 0; i < g->oh; i++)
         for (int64_t j = 0; j < g->ow; j++) {
@@ -129,18 +134,20 @@ static void max_back_planes(void *context, int64_t begin, int64_t end, int threa
     const sm_pool2d *g = j->g;
     (void)thread;
     for (int64_t p = begin; p < end; p++)
-        (is_2x2(g) ? max_back_plane_2x2 : max_back_plane)(
-            g, j->from + p * g->oh * g->ow, j->where + p * g->oh * g->ow, j->to + p * g->h * g->w);
+        (is_2x2(g) ? max_back_plane_2x2 : max_back_plane)(g, j->from + p * g->oh * g->ow,
+                                                          j->where + p * g->oh * g->ow,
+                                                          j->to + p * g->h * g->w);
 }
 
-void sm_max_pool2d_backward(const sm_pool2d *g, const float *dy, const uint8_t *where, float *dx) {
+void sm_max_pool2d_backward(const sm_pool2d *g, const float *dy, const uint8_t *where,
+                            float *dx) {
     run(g, max_back_planes, (job){g, dy, dx, (uint8_t *)where});
 }
 
 /* ---- average ---- */
 
-/* What a window's sum is divided by: the elements inside, or also those of the padding (but not beyond
- * it, where ceil_mode may reach). */
+/* What a window's sum is divided by: the elements inside, or also those of the padding
+ * (but not beyond it, where ceil_mode may reach). */
 static float divisor(const sm_pool2d *g, span r, span c) {
     if (!g->count_include_pad)
         return (float)((r.last - r.first) * (c.last - c.first));

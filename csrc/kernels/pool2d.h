@@ -13,11 +13,13 @@ typedef struct sm_pool2d {
     bool count_include_pad;
 } sm_pool2d;
 
-/* The first maximum of each window; NaN wins. `where` (may be NULL) gets its place in the window, row
- * by row, or SM_POOL_NOWHERE where dilation steps over the whole image; kh * kw <= 255. */
+/* The first maximum of each window; NaN wins. `where` (may be NULL) gets its place in the
+ * window, row by row, or SM_POOL_NOWHERE where dilation steps over the whole image; kh *
+ * kw <= 255. */
 void sm_max_pool2d(const sm_pool2d *g, const float *x, float *y, uint8_t *where);
 /* dx is overwritten. */
-void sm_max_pool2d_backward(const sm_pool2d *g, const float *dy, const uint8_t *where, float *dx);
+void sm_max_pool2d_backward(const sm_pool2d *g, const float *dy, const uint8_t *where,
+                            float *dx);
 void sm_avg_pool2d(const sm_pool2d *g, const float *x, float *y);
 void sm_avg_pool2d_backward(const sm_pool2d *g, const float *dy, float *dx);
 void sm_adaptive_avg_pool2d(const sm_pool2d *g, const float *x, float *y);

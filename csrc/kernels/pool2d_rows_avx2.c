@@ -1,4 +1,5 @@
-/* pool2d_rows_avx2.c: eight windows at a time; the tail is left to the reference. See pool2d_rows.h. */
+/* pool2d_rows_avx2.c: eight windows at a time; the tail is left to the reference. See
+ * pool2d_rows.h. */
 #if defined(__x86_64__)
 #include <immintrin.h>
 
@@ -24,7 +25,8 @@ static inline __m256 replaces(__m256 later, __m256 earlier) {
                          _mm256_cmp_ps(earlier, earlier, _CMP_ORD_Q));
 }
 
-static void max_(const float *top, const float *low, int64_t n, float *y, uint8_t *where) {
+static void max_(const float *top, const float *low, int64_t n, float *y,
+                 uint8_t *where) {
     int64_t j = 0;
     for (; j + 8 <= n; j += 8) {
         __m256 a, b, c, d;
@@ -41,14 +43,17 @@ static void max_(const float *top, const float *low, int64_t n, float *y, uint8_
         for (int k = 0; k < 8; k++)
             where[j + k] = (uint8_t)((under >> k & 1) * 2 + (one >> k & 1));
     }
-    sm_pool2d_rows__ref.max(top + 2 * j, low + 2 * j, n - j, y + j, where ? where + j : NULL);
+    sm_pool2d_rows__ref.max(top + 2 * j, low + 2 * j, n - j, y + j,
+                            where ? where + j : NULL);
 }
 
-static void spread_(const float *dy, const uint8_t *where, int64_t n, float *top, float *low) {
+static void spread_(const float *dy, const uint8_t *where, int64_t n, float *top,
+                    float *low) {
     int64_t j = 0;
     for (; j + 8 <= n; j += 8) {
         __m256 d = _mm256_loadu_ps(dy + j), part[4];
-        __m256i place = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(where + j)));
+        __m256i place =
+            _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(where + j)));
         for (int k = 0; k < 4; k++)
             part[k] = _mm256_and_ps(
                 d, _mm256_castsi256_ps(_mm256_cmpeq_epi32(place, _mm256_set1_epi32(k))));

@@ -3,12 +3,14 @@
 
 #include "kernels/pool2d_rows.h"
 
-/* A later element replaces an earlier one if it is larger or NaN, unless the earlier is NaN. */
+/* A later element replaces an earlier one if it is larger or NaN, unless the earlier is
+ * NaN. */
 static bool replaces(float later, float earlier) {
     return earlier == earlier && !(later <= earlier);
 }
 
-static void max_(const float *top, const float *low, int64_t n, float *y, uint8_t *where) {
+static void max_(const float *top, const float *low, int64_t n, float *y,
+                 uint8_t *where) {
     for (int64_t j = 0; j < n; j++) {
         float a = top[2 * j], b = top[2 * j + 1], c = low[2 * j], d = low[2 * j + 1];
         bool right = replaces(b, a), low_right = replaces(d, c);
@@ -20,7 +22,8 @@ static void max_(const float *top, const float *low, int64_t n, float *y, uint8_
     }
 }
 
-static void spread_(const float *dy, const uint8_t *where, int64_t n, float *top, float *low) {
+static void spread_(const float *dy, const uint8_t *where, int64_t n, float *top,
+                    float *low) {
     for (int64_t j = 0; j < n; j++) {
         top[2 * j] = where[j] == 0 ? dy[j] : 0;
         top[2 * j + 1] = where[j] == 1 ? dy[j] : 0;

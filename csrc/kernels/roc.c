@@ -1,4 +1,5 @@
-/* roc.c: see roc.h; Fawcett, "An introduction to ROC analysis", 2006, algorithms 1 and 2. */
+/* roc.c: see roc.h; Fawcett, "An introduction to ROC analysis", 2006, algorithms 1 and 2.
+ */
 #include "kernels/roc.h"
 
 #include <math.h>
@@ -25,7 +26,8 @@ int64_t sm_roc_points(sm_scored *pairs, int64_t n, sm_roc_point *points) {
 }
 
 double sm_roc_area(const sm_roc_point *points, int64_t n) {
-    const double same = (double)points[n - 1].true_same, other = (double)points[n - 1].false_same;
+    const double same = (double)points[n - 1].true_same,
+                 other = (double)points[n - 1].false_same;
     double area = 0;
     for (int64_t i = 1; i < n; i++)
         area += (double)(points[i].false_same - points[i - 1].false_same) *
@@ -34,10 +36,12 @@ double sm_roc_area(const sm_roc_point *points, int64_t n) {
 }
 
 double sm_roc_equal_error(const sm_roc_point *points, int64_t n) {
-    const double same = (double)points[n - 1].true_same, other = (double)points[n - 1].false_same;
+    const double same = (double)points[n - 1].true_same,
+                 other = (double)points[n - 1].false_same;
     if (same == 0 || other == 0)
         return NAN;
-    /* The gap, rejections minus acceptances, falls from 1 at the first point to -1 at the last. */
+    /* The gap, rejections minus acceptances, falls from 1 at the first point to -1 at the
+     * last. */
     double gap_before = 1, reject_before = 1, gap, reject;
     for (const sm_roc_point *point = points + 1;; point++) {
         reject = 1 - (double)point->true_same / same;

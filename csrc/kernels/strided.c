@@ -28,7 +28,8 @@ static void remove_dim(sm_strided *w, int d) {
     w->ndim--;
 }
 
-/* Drops dimensions of size 1 and joins neighbours that lie behind one another in all operands. */
+/* Drops dimensions of size 1 and joins neighbours that lie behind one another in all
+ * operands. */
 static void merge_dims(sm_strided *w) {
     for (int d = w->ndim - 1; d >= 0; d--)
         if (w->shape[d] == 1)

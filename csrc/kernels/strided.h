@@ -1,7 +1,8 @@
 /* strided.h: one walk over up to four strided operands of one common shape.
  *
- * Everything elementwise goes through it: dimensions that lie behind one another in memory for all
- * operands are merged, the innermost is handed to a loop, the outer ones are cut among the threads.
+ * Everything elementwise goes through it: dimensions that lie behind one another in
+ * memory for all operands are merged, the innermost is handed to a loop, the outer ones
+ * are cut among the threads.
  */
 #ifndef SM_KERNELS_STRIDED_H
 #define SM_KERNELS_STRIDED_H
@@ -17,9 +18,10 @@ typedef struct sm_strided {
     int ndim;
     int64_t shape[SM_STRIDED_MAX_DIMS];
     char *data[SM_STRIDED_MAX_OPERANDS];
-    size_t item[SM_STRIDED_MAX_OPERANDS];                          /* bytes per element */
+    size_t item[SM_STRIDED_MAX_OPERANDS];                         /* bytes per element */
     int64_t stride[SM_STRIDED_MAX_OPERANDS][SM_STRIDED_MAX_DIMS]; /* in elements */
-    bool serial; /* must be walked by one thread in order: an operand is written more than once */
+    bool serial; /* must be walked by one thread in order: an operand is written more than
+                    once */
 } sm_strided;
 
 /* n elements; data[k] points at the first of operand k, stride[k] is in elements. */

@@ -1,10 +1,11 @@
 /* vmath.h: exp, log and tanh as straight-line code that a compiler can vectorise.
  *
- * exp: x = n ln2 + r with |r| <= ln2/2 (Cody and Waite's two-part ln2), a Taylor polynomial of degree
- * 7 in r (its remainder is below 6e-9), and 2^n put into the exponent in two halves so that results
- * may be subnormal.
- * log: x = 2^e m with m in [sqrt(1/2), sqrt(2)), log m = 2 atanh((m-1)/(m+1)) as its odd series.
- * tanh: a polynomial near 0 (coefficients of Cephes' tanhf, Moshier 1989), 1 - 2/(e^2x + 1) elsewhere.
+ * exp: x = n ln2 + r with |r| <= ln2/2 (Cody and Waite's two-part ln2), a Taylor
+ * polynomial of degree 7 in r (its remainder is below 6e-9), and 2^n put into the
+ * exponent in two halves so that results may be subnormal. log: x = 2^e m with m in
+ * [sqrt(1/2), sqrt(2)), log m = 2 atanh((m-1)/(m+1)) as its odd series. tanh: a
+ * polynomial near 0 (coefficients of Cephes' tanhf, Moshier 1989), 1 - 2/(e^2x + 1)
+ * elsewhere.
  */
 #ifndef SM_KERNELS_VMATH_H
 #define SM_KERNELS_VMATH_H
@@ -29,7 +30,8 @@ static inline float vm_exp(float x) {
     /* Beyond these the result is 0 or infinity anyway; NaN passes both comparisons. */
     float c = x > 89.0f ? 89.0f : x;
     c = c < -104.0f ? -104.0f : c;
-    float t = c * 1.44269504088896341f + 12582912.0f; /* 1.5 * 2^23: rounds to an integer */
+    float t =
+        c * 1.44269504088896341f + 12582912.0f; /* 1.5 * 2^23: rounds to an integer */
     float n = t - 12582912.0f;
     float r = c - n * 0.693359375f;
     r = r - n * -2.12194440e-4f;
@@ -42,7 +44,8 @@ static inline float vm_exp(float x) {
     p = p * r * r + r + 1.0f;
     int32_t whole = vm_float_bits(t) - 0x4B400000;
     int32_t half = whole >> 1;
-    float y = p * vm_bits_float((half + 127) << 23) * vm_bits_float((whole - half + 127) << 23);
+    float y =
+        p * vm_bits_float((half + 127) << 23) * vm_bits_float((whole - half + 127) << 23);
     return x != x ? x : y;
 }
 

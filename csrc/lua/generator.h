@@ -8,7 +8,8 @@
 
 #define LSM_GENERATOR "siamese.Generator"
 
-/* The generator at arg, owned by its userdata; an argument error if it is something else. */
+/* The generator at arg, owned by its userdata; an argument error if it is something else.
+ */
 sm_rng *lsm_check_generator(lua_State *L, int arg);
 
 #endif

@@ -10,9 +10,10 @@
 
 /* ---- the collector's share ----
  *
- * On Lua 5.4 one step of the collector for every 8 MB allocated keeps C memory flat while the Lua
- * heap is small. A large Lua heap needs many steps a cycle, so beyond that a full collection runs
- * whenever the live bytes have doubled since the last one (amortised, like a heap's growth). */
+ * On Lua 5.4 one step of the collector for every 8 MB allocated keeps C memory flat while
+ * the Lua heap is small. A large Lua heap needs many steps a cycle, so beyond that a full
+ * collection runs whenever the live bytes have doubled since the last one (amortised,
+ * like a heap's growth). */
 enum { STEP_BYTES = 8 << 20, FULL_BYTES = 256 << 20 };
 
 void lsm_account(lua_State *L, size_t bytes) {
@@ -87,12 +88,14 @@ sm_tensor *lsm_push_tensor(lua_State *L, const sm_meta *meta, bool zeros) {
 }
 
 /* float32 values as int64, all of which must be whole. */
-static void check_whole(lua_State *L, int arg, const sm_tensor *from, const sm_tensor *to) {
+static void check_whole(lua_State *L, int arg, const sm_tensor *from,
+                        const sm_tensor *to) {
     for (int64_t i = 0, n = sm_tensor_numel(from); i < n; i++)
         if ((float)sm_i64(to)[i] != sm_f32(from)[i])
-            luaL_argerror(L, arg,
-                          lua_pushfstring(L, "expected whole numbers (int64), got %f at element %I",
-                                          (double)sm_f32(from)[i], (LUAI_UACINT)(i + 1)));
+            luaL_argerror(
+                L, arg,
+                lua_pushfstring(L, "expected whole numbers (int64), got %f at element %I",
+                                (double)sm_f32(from)[i], (LUAI_UACINT)(i + 1)));
 }
 
 sm_tensor *lsm_cast_arg(lua_State *L, int arg, sm_dtype dtype) {
@@ -121,7 +124,8 @@ sm_tensor *lsm_cast_arg(lua_State *L, int arg, sm_dtype dtype) {
 
 /* ---- errors ---- */
 
-int lsm_raise(lua_State *L, sm_status status, const sm_error *err, int n, const int *args) {
+int lsm_raise(lua_State *L, sm_status status, const sm_error *err, int n,
+              const int *args) {
     if (status == SM_EINVAL && args && err->operand >= 1 && err->operand <= n &&
         args[err->operand - 1] > 0)
         return luaL_argerror(L, args[err->operand - 1], err->message);
@@ -136,10 +140,10 @@ int lsm_push_failure(lua_State *L, const sm_error *err) {
 
 /* ---- running ops ---- */
 
-/* With the output boxes on the stack. References on the inputs keep them alive should a finalizer
- * of the script's free one while the collector runs. */
-static int run(lua_State *L, const sm_op *op, int n, sm_tensor *const *in, const int *args,
-               const void *params, sm_tensor ***boxes) {
+/* With the output boxes on the stack. References on the inputs keep them alive should a
+ * finalizer of the script's free one while the collector runs. */
+static int run(lua_State *L, const sm_op *op, int n, sm_tensor *const *in,
+               const int *args, const void *params, sm_tensor ***boxes) {
     sm_tensor *out[SM_MAX_OUT] = {NULL};
     sm_error err;
     for (int i = 0; i < n; i++)
@@ -176,7 +180,8 @@ static void push_boxes(lua_State *L, const sm_op *op, sm_tensor ***boxes) {
 
 int lsm_apply(lua_State *L, const sm_op *op, int n, const int *args, const void *params) {
     sm_tensor *in[16], **boxes[SM_MAX_OUT];
-    int top = lua_gettop(L); /* arguments beyond it are absent; the boxes will lie there */
+    int top =
+        lua_gettop(L); /* arguments beyond it are absent; the boxes will lie there */
     push_boxes(L, op, boxes);
     for (int i = 0; i < n; i++)
         in[i] = args[i] && args[i] <= top ? lsm_opt_tensor(L, args[i]) : NULL;
@@ -191,8 +196,8 @@ int lsm_apply1(lua_State *L, const sm_op *op, const void *params) {
     return lsm_apply(L, op, 1, args, params);
 }
 
-int lsm_apply_array(lua_State *L, const sm_op *op, int n, sm_tensor *const *in, const int *args,
-                    const void *params) {
+int lsm_apply_array(lua_State *L, const sm_op *op, int n, sm_tensor *const *in,
+                    const int *args, const void *params) {
     sm_tensor **boxes[SM_MAX_OUT];
     push_boxes(L, op, boxes);
     return run(L, op, n, in, args, params, boxes);
@@ -203,8 +208,9 @@ int lsm_apply_array(lua_State *L, const sm_op *op, int n, sm_tensor *const *in, 
 int lsm_check_dim(lua_State *L, int arg, int ndim) {
     lua_Integer d = luaL_checkinteger(L, arg);
     if (d == 0 || d > ndim || d < -ndim)
-        luaL_argerror(L, arg, lua_pushfstring(L, "dimension %I is out of range for a %d-D tensor",
-                                              (LUAI_UACINT)d, ndim));
+        luaL_argerror(L, arg,
+                      lua_pushfstring(L, "dimension %I is out of range for a %d-D tensor",
+                                      (LUAI_UACINT)d, ndim));
     return (int)(d > 0 ? d - 1 : ndim + d);
 }
 
@@ -212,8 +218,9 @@ static int64_t check_size(lua_State *L, int index, int arg, int d) {
     int isnum;
     lua_Integer size = lua_tointegerx(L, index, &isnum);
     if (!isnum)
-        luaL_argerror(L, arg, lua_pushfstring(L, "size %d must be an integer, got %s", d + 1,
-                                              luaL_tolstring(L, index, NULL)));
+        luaL_argerror(L, arg,
+                      lua_pushfstring(L, "size %d must be an integer, got %s", d + 1,
+                                      luaL_tolstring(L, index, NULL)));
     return size;
 }
 
@@ -223,8 +230,9 @@ int lsm_check_shape(lua_State *L, int arg, int *ndim, int64_t *shape) {
     if (lua_type(L, arg) == LUA_TTABLE) {
         lua_Unsigned n = lua_rawlen(L, arg);
         if (n > SM_MAX_DIMS)
-            luaL_argerror(L, arg, lua_pushfstring(L, "a tensor has at most %d dimensions, got %I",
-                                                  SM_MAX_DIMS, (LUAI_UACINT)n));
+            luaL_argerror(L, arg,
+                          lua_pushfstring(L, "a tensor has at most %d dimensions, got %I",
+                                          SM_MAX_DIMS, (LUAI_UACINT)n));
         for (int d = 0; d < (int)n; d++) {
             lua_rawgeti(L, arg, d + 1);
             shape[d] = check_size(L, -1, arg, d);
@@ -235,8 +243,9 @@ int lsm_check_shape(lua_State *L, int arg, int *ndim, int64_t *shape) {
     }
     for (; lua_type(L, end) == LUA_TNUMBER; end++) {
         if (*ndim == SM_MAX_DIMS)
-            luaL_argerror(L, end, lua_pushfstring(L, "a tensor has at most %d dimensions",
-                                                  SM_MAX_DIMS));
+            luaL_argerror(
+                L, end,
+                lua_pushfstring(L, "a tensor has at most %d dimensions", SM_MAX_DIMS));
         shape[*ndim] = check_size(L, end, end, *ndim);
         ++*ndim;
     }
@@ -247,8 +256,9 @@ sm_dtype lsm_check_dtype(lua_State *L, int arg) {
     const char *name = luaL_checkstring(L, arg);
     int dtype = sm_dtype_by_name(name);
     if (dtype < 0)
-        luaL_argerror(L, arg,
-                      lua_pushfstring(L, "dtype must be float32, int64 or uint8, got '%s'", name));
+        luaL_argerror(
+            L, arg,
+            lua_pushfstring(L, "dtype must be float32, int64 or uint8, got '%s'", name));
     return (sm_dtype)dtype;
 }
 
@@ -274,11 +284,13 @@ static bool push_option(lua_State *L, int arg, const char *key) {
 }
 
 static int option_error(lua_State *L, int arg, const char *key, const char *wanted) {
-    return luaL_argerror(L, arg, lua_pushfstring(L, "option '%s' must be %s, got %s", key, wanted,
-                                                 luaL_tolstring(L, -1, NULL)));
+    return luaL_argerror(L, arg,
+                         lua_pushfstring(L, "option '%s' must be %s, got %s", key, wanted,
+                                         luaL_tolstring(L, -1, NULL)));
 }
 
-double lsm_opt_number_field(lua_State *L, int arg, const char *key, double default_value) {
+double lsm_opt_number_field(lua_State *L, int arg, const char *key,
+                            double default_value) {
     if (!push_option(L, arg, key))
         return default_value;
     if (lua_type(L, -1) != LUA_TNUMBER)
@@ -288,7 +300,8 @@ double lsm_opt_number_field(lua_State *L, int arg, const char *key, double defau
     return value;
 }
 
-int64_t lsm_opt_integer_field(lua_State *L, int arg, const char *key, int64_t default_value) {
+int64_t lsm_opt_integer_field(lua_State *L, int arg, const char *key,
+                              int64_t default_value) {
     int isnum = 0;
     if (!push_option(L, arg, key))
         return default_value;
@@ -343,8 +356,9 @@ void lsm_check_keys(lua_State *L, int arg, const char *const *allowed) {
             known = known || strcmp(key, allowed[i]) == 0;
         if (!known) {
             lua_pushvalue(L, -2);
-            luaL_argerror(L, arg,
-                          lua_pushfstring(L, "unknown option '%s'", luaL_tolstring(L, -1, NULL)));
+            luaL_argerror(
+                L, arg,
+                lua_pushfstring(L, "unknown option '%s'", luaL_tolstring(L, -1, NULL)));
         }
     }
 }

@@ -1,9 +1,9 @@
 /* lsm.h: what the binding files share.
  *
- * A tensor in Lua is a userdata box with one reference. Boxes are made before the resource (as in
- * liolib.c's newprefile), so nothing is lost when Lua raises. All ops are called through lsm_apply,
- * which raises errors as argument errors, and counts bytes so that Lua's collector, which does not
- * see C memory, is stepped in proportion.
+ * A tensor in Lua is a userdata box with one reference. Boxes are made before the
+ * resource (as in liolib.c's newprefile), so nothing is lost when Lua raises. All ops are
+ * called through lsm_apply, which raises errors as argument errors, and counts bytes so
+ * that Lua's collector, which does not see C memory, is stepped in proportion.
  *
  * A binding function for an op with the operands at stack indices 1..2:
  *
@@ -28,33 +28,38 @@ sm_tensor *lsm_check_tensor(lua_State *L, int arg);
 sm_tensor *lsm_to_tensor(lua_State *L, int arg);
 /* nil or none gives NULL. */
 sm_tensor *lsm_opt_tensor(lua_State *L, int arg);
-/* A tensor of `dtype`; a Lua number becomes a 0-d tensor and a table a tensor, boxed in place of the
- * argument (so `arg` must be a positive stack index that exists). float32 with whole values is
- * converted where int64 is wanted. */
+/* A tensor of `dtype`; a Lua number becomes a 0-d tensor and a table a tensor, boxed in
+ * place of the argument (so `arg` must be a positive stack index that exists). float32
+ * with whole values is converted where int64 is wanted. */
 sm_tensor *lsm_cast_arg(lua_State *L, int arg, sm_dtype dtype);
 
 /* Pushes an empty box; fill *slot with a new reference, then call lsm_account. */
 sm_tensor **lsm_push_box(lua_State *L);
-/* Pushes a new contiguous tensor (undefined contents or zeros); raises when there is no memory. */
+/* Pushes a new contiguous tensor (undefined contents or zeros); raises when there is no
+ * memory. */
 sm_tensor *lsm_push_tensor(lua_State *L, const sm_meta *meta, bool zeros);
-/* Counts a new tensor's bytes; may step the collector: call it with everything anchored. */
+/* Counts a new tensor's bytes; may step the collector: call it with everything anchored.
+ */
 void lsm_account(lua_State *L, size_t bytes);
 
-/* Runs an op on the operands at the n given stack indices (0 stands for an absent optional operand;
- * nil or none there is absent too) and pushes its outputs; returns their number. An error about
- * operand k is raised as an argument error of index args[k-1]. */
+/* Runs an op on the operands at the n given stack indices (0 stands for an absent
+ * optional operand; nil or none there is absent too) and pushes its outputs; returns
+ * their number. An error about operand k is raised as an argument error of index
+ * args[k-1]. */
 int lsm_apply(lua_State *L, const sm_op *op, int n, const int *args, const void *params);
 /* The same for one tensor at index 1, the commonest case. */
 int lsm_apply1(lua_State *L, const sm_op *op, const void *params);
 /* The same for an array of tensors that the caller keeps anchored (cat, stack). */
-int lsm_apply_array(lua_State *L, const sm_op *op, int n, sm_tensor *const *in, const int *args,
-                    const void *params);
+int lsm_apply_array(lua_State *L, const sm_op *op, int n, sm_tensor *const *in,
+                    const int *args, const void *params);
 /* Raises what err says. `args` maps operands to stack indices and may be NULL. */
-int lsm_raise(lua_State *L, sm_status status, const sm_error *err, int n, const int *args);
+int lsm_raise(lua_State *L, sm_status status, const sm_error *err, int n,
+              const int *args);
 /* Pushes nil and err's message (for SM_EIO); returns 2. */
 int lsm_push_failure(lua_State *L, const sm_error *err);
 
-/* A dimension argument, 1-based, negative from the end, as 0-based; `ndim` of the tensor it is for. */
+/* A dimension argument, 1-based, negative from the end, as 0-based; `ndim` of the tensor
+ * it is for. */
 int lsm_check_dim(lua_State *L, int arg, int ndim);
 /* Sizes from arg on: integers, or one table of integers; returns the index after them. */
 int lsm_check_shape(lua_State *L, int arg, int *ndim, int64_t *shape);
@@ -65,20 +70,22 @@ void lsm_push_shape(lua_State *L, int ndim, const int64_t *shape);
 
 /* Fields of an options table at index arg (nil or none: all defaults). */
 double lsm_opt_number_field(lua_State *L, int arg, const char *key, double default_value);
-int64_t lsm_opt_integer_field(lua_State *L, int arg, const char *key, int64_t default_value);
+int64_t lsm_opt_integer_field(lua_State *L, int arg, const char *key,
+                              int64_t default_value);
 bool lsm_opt_boolean_field(lua_State *L, int arg, const char *key, bool default_value);
 /* One integer for both or a table {height, width}. */
 void lsm_opt_pair_field(lua_State *L, int arg, const char *key, int64_t default_value,
                         int64_t pair[2]);
-/* Raises, naming the key, unless every key of the table is in `allowed` (NULL-terminated). */
+/* Raises, naming the key, unless every key of the table is in `allowed`
+ * (NULL-terminated). */
 void lsm_check_keys(lua_State *L, int arg, const char *const *allowed);
 
 /* The generator behind siamese.manual_seed, one per Lua state. */
 struct sm_rng *lsm_rng(lua_State *L);
 
 /* Registration: the core table is at the top of the stack while openers run.
- * lsm_functions adds to it; lsm_methods adds to the tensor's methods (and to the core table too, so
- * that siamese.exp(t) is t:exp()). */
+ * lsm_functions adds to it; lsm_methods adds to the tensor's methods (and to the core
+ * table too, so that siamese.exp(t) is t:exp()). */
 void lsm_functions(lua_State *L, const luaL_Reg *functions);
 void lsm_methods(lua_State *L, const luaL_Reg *methods);
 

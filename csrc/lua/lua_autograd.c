@@ -6,8 +6,10 @@ void lsm_require_grad(lua_State *L, sm_tensor *t, bool on) {
         luaL_error(L, "only float32 tensors can require a gradient, this one is %s",
                    sm_dtype_name(t->dtype));
     if (t->node && !on)
-        luaL_error(L, "requires_grad of a tensor that is part of a graph cannot be switched off; "
-                      "use detach()");
+        luaL_error(
+            L,
+            "requires_grad of a tensor that is part of a graph cannot be switched off; "
+            "use detach()");
     t->requires_grad = on;
 }
 
@@ -28,7 +30,8 @@ static int l_detach(lua_State *L) {
     return 1;
 }
 
-/* t:backward([gradient], [{retain_graph = false}]): adds d(t)/d(leaf) into every leaf's grad. */
+/* t:backward([gradient], [{retain_graph = false}]): adds d(t)/d(leaf) into every leaf's
+ * grad. */
 static int l_backward(lua_State *L) {
     static const char *const keys[] = {"retain_graph", NULL};
     static const int args[] = {1, 2};

@@ -20,10 +20,11 @@ const char lsm_state_key = 0, lsm_methods_key = 0;
 #pragma weak lsm_open_metrics
 
 static void (*const openers[])(lua_State *L) = {
-    lsm_open_tensor, lsm_open_view, lsm_open_index, lsm_open_print, lsm_open_autograd,
-    lsm_open_random, lsm_open_math, lsm_open_reduce, lsm_open_gather, lsm_open_nn,
-    lsm_open_loss,   lsm_open_optim, lsm_open_image, lsm_open_io, lsm_open_generator,
-    lsm_open_system, lsm_open_metrics,
+    lsm_open_tensor,   lsm_open_view,   lsm_open_index,     lsm_open_print,
+    lsm_open_autograd, lsm_open_random, lsm_open_math,      lsm_open_reduce,
+    lsm_open_gather,   lsm_open_nn,     lsm_open_loss,      lsm_open_optim,
+    lsm_open_image,    lsm_open_io,     lsm_open_generator, lsm_open_system,
+    lsm_open_metrics,
 };
 
 lsm_state *lsm_get_state(lua_State *L) {
@@ -55,7 +56,8 @@ static void set_count(lua_State *L, const char *key, uint64_t value) {
     lua_setfield(L, -2, key);
 }
 
-/* memory(): bytes live, peak and cached; allocations so far and how many asked the system. */
+/* memory(): bytes live, peak and cached; allocations so far and how many asked the
+ * system. */
 static int l_memory(lua_State *L) {
     sm_mem_stats stats;
     sm_mem_get_stats(&stats);
@@ -74,7 +76,8 @@ static int l_reset_peak_memory(lua_State *L) {
     return 0;
 }
 
-/* set_memory_limit(bytes): allocations that would pass it raise; 0: what the machine has. */
+/* set_memory_limit(bytes): allocations that would pass it raise; 0: what the machine has.
+ */
 static int l_set_memory_limit(lua_State *L) {
     lua_Integer bytes = luaL_checkinteger(L, 1);
     luaL_argcheck(L, bytes >= 0, 1, "expected a number of bytes, 0 for no limit");
@@ -94,7 +97,8 @@ static int l_isa(lua_State *L) {
     return 1;
 }
 
-/* set_isa(name): uses that path or the best below it that the machine has; returns its name. */
+/* set_isa(name): uses that path or the best below it that the machine has; returns its
+ * name. */
 static int l_set_isa(lua_State *L) {
     int isa = sm_isa_by_name(luaL_checkstring(L, 1));
     luaL_argcheck(L, isa >= 0, 1, "expected 'ref', 'avx2' or 'avx512'");

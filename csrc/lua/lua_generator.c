@@ -1,15 +1,16 @@
 /* lua_generator.c: siamese.Generator, a random stream of one's own.
  *
- * Samplers and augmentation draw from one of these, so that they repeat whatever else draws from the
- * generator behind siamese.manual_seed. Without a seed it takes one from there.
+ * Samplers and augmentation draw from one of these, so that they repeat whatever else
+ * draws from the generator behind siamese.manual_seed. Without a seed it takes one from
+ * there.
  *
  *     local g = siamese.Generator(7)
- *     g:random(6)        an integer in 1..6             g:uniform()       a number in [0, 1)
- *     g:normal()         mean 0, deviation 1            g:permutation(5)  1..5 in random order, int64
- *     g:sample(20, 5)    a table of 5 different integers in 1..20, in random order
- *     g:shuffle(list)    shuffles a table in place and returns it
- *     g:stream(3)        an independent generator, number 3 of this one; g itself does not move
- *     g:get_state()      {key=, counter=}               g:set_state(state)
+ *     g:random(6)        an integer in 1..6             g:uniform()       a number in [0,
+ * 1) g:normal()         mean 0, deviation 1            g:permutation(5)  1..5 in random
+ * order, int64 g:sample(20, 5)    a table of 5 different integers in 1..20, in random
+ * order g:shuffle(list)    shuffles a table in place and returns it g:stream(3)        an
+ * independent generator, number 3 of this one; g itself does not move g:get_state()
+ * {key=, counter=}               g:set_state(state)
  */
 #include "base/rng.h"
 #include "lua/generator.h"
@@ -26,18 +27,21 @@ static sm_rng *push_generator(lua_State *L) {
 }
 
 static int l_generator(lua_State *L) {
-    uint64_t seed = lua_isnoneornil(L, 1) ? sm_rng_u64(lsm_rng(L)) : (uint64_t)luaL_checkinteger(L, 1);
+    uint64_t seed = lua_isnoneornil(L, 1) ? sm_rng_u64(lsm_rng(L))
+                                          : (uint64_t)luaL_checkinteger(L, 1);
     sm_rng_seed(push_generator(L), seed);
     return 1;
 }
 
 /* A count at arg in [least, most]. */
-static lua_Integer check_count(lua_State *L, int arg, lua_Integer least, lua_Integer most) {
+static lua_Integer check_count(lua_State *L, int arg, lua_Integer least,
+                               lua_Integer most) {
     lua_Integer n = luaL_checkinteger(L, arg);
     if (n < least || n > most)
-        luaL_argerror(L, arg, lua_pushfstring(L, "expected an integer from %I to %I, got %I",
-                                              (LUAI_UACINT)least, (LUAI_UACINT)most,
-                                              (LUAI_UACINT)n));
+        luaL_argerror(L, arg,
+                      lua_pushfstring(L, "expected an integer from %I to %I, got %I",
+                                      (LUAI_UACINT)least, (LUAI_UACINT)most,
+                                      (LUAI_UACINT)n));
     return n;
 }
 
@@ -71,8 +75,8 @@ static int l_permutation(lua_State *L) {
     return 1;
 }
 
-/* Floyd's sampling (Bentley, Floyd 1987) draws k of n without a table of n; inserting each new
- * number at a random place makes the order random too. */
+/* Floyd's sampling (Bentley, Floyd 1987) draws k of n without a table of n; inserting
+ * each new number at a random place makes the order random too. */
 static int l_sample(lua_State *L) {
     sm_rng *rng = lsm_check_generator(L, 1);
     lua_Integer n = check_count(L, 2, 0, (lua_Integer)1 << 52);
@@ -136,7 +140,8 @@ static int l_set_state(lua_State *L) {
     lua_getfield(L, 2, "counter");
     sm_rng state = {(uint64_t)lua_tointegerx(L, -2, &key_ok),
                     (uint64_t)lua_tointegerx(L, -1, &counter_ok)};
-    luaL_argcheck(L, key_ok && counter_ok, 2, "expected a state {key=, counter=} of get_state()");
+    luaL_argcheck(L, key_ok && counter_ok, 2,
+                  "expected a state {key=, counter=} of get_state()");
     *rng = state;
     return 0;
 }
@@ -149,10 +154,17 @@ static int l_tostring(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"random", l_random},       {"uniform", l_uniform},     {"normal", l_normal},
-    {"sample", l_sample},       {"shuffle", l_shuffle},     {"permutation", l_permutation},
-    {"stream", l_stream},       {"get_state", l_get_state}, {"set_state", l_set_state},
-    {"__tostring", l_tostring}, {NULL, NULL},
+    {"random", l_random},
+    {"uniform", l_uniform},
+    {"normal", l_normal},
+    {"sample", l_sample},
+    {"shuffle", l_shuffle},
+    {"permutation", l_permutation},
+    {"stream", l_stream},
+    {"get_state", l_get_state},
+    {"set_state", l_set_state},
+    {"__tostring", l_tostring},
+    {NULL, NULL},
 };
 
 static const luaL_Reg functions[] = {{"Generator", l_generator}, {NULL, NULL}};

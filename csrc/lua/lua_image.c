@@ -1,5 +1,6 @@
-/* lua_image.c: pictures, affine maps and glyphs, in the table core.imaging. lua/siamese/image.lua,
- * augment.lua and data/glyphs.lua check options and say what these functions mean. */
+/* lua_image.c: pictures, affine maps and glyphs, in the table core.imaging.
+ * lua/siamese/image.lua, augment.lua and data/glyphs.lua check options and say what these
+ * functions mean. */
 #include <string.h>
 
 #include "base/mem.h"
@@ -41,8 +42,9 @@ static reading check_reading(lua_State *L, int arg) {
                             lsm_opt_integer_field(L, arg, "max_bytes", 256 << 20)},
                  .height = lsm_opt_integer_field(L, arg, "height", 0),
                  .width = lsm_opt_integer_field(L, arg, "width", 0),
-                 .mode = string_is(L, arg, "mode", "bilinear") ? SM_RESIZE_BILINEAR_ANTIALIAS
-                                                               : SM_RESIZE_AREA};
+                 .mode = string_is(L, arg, "mode", "bilinear")
+                             ? SM_RESIZE_BILINEAR_ANTIALIAS
+                             : SM_RESIZE_AREA};
     luaL_argcheck(L, r.channels == 1 || r.channels == 3, arg, "channels must be 1 or 3");
     return r;
 }
@@ -50,19 +52,24 @@ static reading check_reading(lua_State *L, int arg) {
 /* The picture's bytes, resized if wanted, to where they belong in the tensor. */
 static sm_status store(const reading *r, const sm_image *image, sm_tensor *t, int64_t at,
                        sm_error *err) {
-    int64_t h = r->height ? r->height : image->height, w = r->width ? r->width : image->width;
-    int64_t from = image->channels * image->height * image->width, to = image->channels * h * w;
+    int64_t h = r->height ? r->height : image->height,
+            w = r->width ? r->width : image->width;
+    int64_t from = image->channels * image->height * image->width,
+            to = image->channels * h * w;
     if (!r->as_float && h == image->height && w == image->width) {
         for (int64_t i = 0; i < to; i++)
-            sm_u8(t)[at + i] = r->invert ? (uint8_t)(255 - image->data[i]) : image->data[i];
+            sm_u8(t)[at + i] =
+                r->invert ? (uint8_t)(255 - image->data[i]) : image->data[i];
         return SM_OK;
     }
     float *x = sm_alloc((size_t)from * sizeof *x), *y = sm_alloc((size_t)to * sizeof *y);
-    sm_status status = x && y ? SM_OK : sm_fail(err, SM_ENOMEM, 0, "image: out of memory");
+    sm_status status =
+        x && y ? SM_OK : sm_fail(err, SM_ENOMEM, 0, "image: out of memory");
     if (status == SM_OK) {
         for (int64_t i = 0; i < from; i++)
             x[i] = (float)(r->invert ? 255 - image->data[i] : image->data[i]) / 255;
-        status = sm_resize(r->mode, x, image->channels, image->height, image->width, y, h, w, err);
+        status = sm_resize(r->mode, x, image->channels, image->height, image->width, y, h,
+                           w, err);
     }
     for (int64_t i = 0; i < to && status == SM_OK; i++)
         if (r->as_float)
@@ -94,7 +101,8 @@ static sm_image *push_picture(lua_State *L) {
 static int push_result(lua_State *L, const reading *r, sm_image *image, sm_status status,
                        sm_error *err) {
     if (status == SM_OK) {
-        sm_meta meta = {.dtype = r->as_float ? SM_F32 : SM_U8, .ndim = 3,
+        sm_meta meta = {.dtype = r->as_float ? SM_F32 : SM_U8,
+                        .ndim = 3,
                         .shape = {image->channels, image->height, image->width}};
         status = store(r, image, lsm_push_tensor(L, &meta, false), 0, err);
     }
@@ -110,7 +118,8 @@ static int l_load(lua_State *L) {
     const char *path = luaL_checkstring(L, 1);
     reading r = check_reading(L, 2);
     sm_image *image = push_picture(L);
-    return push_result(L, &r, image, sm_image_read(path, r.channels, &r.limits, image, &err), &err);
+    return push_result(L, &r, image,
+                       sm_image_read(path, r.channels, &r.limits, image, &err), &err);
 }
 
 /* imaging.decode(bytes, options) */
@@ -120,7 +129,8 @@ static int l_decode(lua_State *L) {
     const char *bytes = luaL_checklstring(L, 1, &size);
     reading r = check_reading(L, 2);
     sm_image *image = push_picture(L);
-    sm_status status = sm_image_decode(bytes, size, "image", r.channels, &r.limits, image, &err);
+    sm_status status =
+        sm_image_decode(bytes, size, "image", r.channels, &r.limits, image, &err);
     return push_result(L, &r, image, status, &err);
 }
 
@@ -150,7 +160,8 @@ static void first_size(batch_reading *b, int64_t n) {
     sm_image image = {0};
     sm_error err;
     for (int64_t i = 0; i < n && b->r.height == 0; i++) {
-        if (sm_image_read(b->paths[i], b->r.channels, &b->r.limits, &image, &err) == SM_OK) {
+        if (sm_image_read(b->paths[i], b->r.channels, &b->r.limits, &image, &err) ==
+            SM_OK) {
             b->r.height = image.height;
             b->r.width = image.width;
         }
@@ -160,20 +171,22 @@ static void first_size(batch_reading *b, int64_t n) {
         b->r.height = b->r.width = 1;
 }
 
-/* A picture of another size than the first is a failure. Runs after reading, on what was not resized. */
+/* A picture of another size than the first is a failure. Runs after reading, on what was
+ * not resized. */
 static void read_same_size(void *context, int64_t begin, int64_t end, int thread) {
     const batch_reading *b = context;
     int64_t size = b->r.channels * b->r.height * b->r.width;
     (void)thread;
     for (int64_t i = begin; i < end; i++) {
         sm_image image = {0};
-        sm_status status =
-            sm_image_read(b->paths[i], b->r.channels, &b->r.limits, &image, &b->errors[i]);
+        sm_status status = sm_image_read(b->paths[i], b->r.channels, &b->r.limits, &image,
+                                         &b->errors[i]);
         if (status == SM_OK && (image.height != b->r.height || image.width != b->r.width))
-            status = sm_fail(&b->errors[i], SM_EIO, 0,
-                             "%s: %lld x %lld pixels, expected %lld x %lld as the first picture has",
-                             b->paths[i], (long long)image.height, (long long)image.width,
-                             (long long)b->r.height, (long long)b->r.width);
+            status = sm_fail(
+                &b->errors[i], SM_EIO, 0,
+                "%s: %lld x %lld pixels, expected %lld x %lld as the first picture has",
+                b->paths[i], (long long)image.height, (long long)image.width,
+                (long long)b->r.height, (long long)b->r.width);
         if (status == SM_OK)
             status = store(&b->r, &image, b->images, i * size, &b->errors[i]);
         b->failed[i] = status != SM_OK;
@@ -188,8 +201,9 @@ static const char **push_paths(lua_State *L, int64_t *n) {
     const char **paths = lua_newuserdatauv(L, (size_t)(*n + 1) * sizeof *paths, 0);
     for (int64_t i = 0; i < *n; i++) {
         if (lua_rawgeti(L, 1, i + 1) != LUA_TSTRING)
-            luaL_argerror(L, 1, lua_pushfstring(L, "path %d is a %s", (int)i + 1,
-                                                luaL_typename(L, -1)));
+            luaL_argerror(
+                L, 1,
+                lua_pushfstring(L, "path %d is a %s", (int)i + 1, luaL_typename(L, -1)));
         paths[i] = lua_tostring(L, -1);
         lua_pop(L, 1);
     }
@@ -206,7 +220,8 @@ static int l_load_batch(lua_State *L) {
     bool given = b.r.height > 0;
     if (!given)
         first_size(&b, n);
-    sm_meta meta = {.dtype = b.r.as_float ? SM_F32 : SM_U8, .ndim = 4,
+    sm_meta meta = {.dtype = b.r.as_float ? SM_F32 : SM_U8,
+                    .ndim = 4,
                     .shape = {n, b.r.channels, b.r.height, b.r.width}};
     b.images = lsm_push_tensor(L, &meta, true);
     sm_parallel_for(n, 1, given ? read_some : read_same_size, &b);
@@ -238,13 +253,17 @@ static int l_resize(lua_State *L) {
     sm_error err;
     sm_tensor *t = lsm_check_tensor(L, 1);
     int64_t height = luaL_checkinteger(L, 2), width = luaL_checkinteger(L, 3);
-    bool area = strcmp(luaL_checkstring(L, 4), "area") == 0, antialias = lua_toboolean(L, 5);
+    bool area = strcmp(luaL_checkstring(L, 4), "area") == 0,
+         antialias = lua_toboolean(L, 5);
     bool bytes = t->dtype == SM_U8;
-    if (t->dtype == SM_I64 || t->ndim < 2 || t->shape[t->ndim - 1] < 1 || t->shape[t->ndim - 2] < 1)
-        return luaL_argerror(L, 1, lua_pushfstring(L, "resize: needs a float32 or uint8 image "
-                                                   "[..,H,W], got %s %s",
-                                                   sm_dtype_name(t->dtype),
-                                                   sm_tensor_shape_text(text, t)));
+    if (t->dtype == SM_I64 || t->ndim < 2 || t->shape[t->ndim - 1] < 1 ||
+        t->shape[t->ndim - 2] < 1)
+        return luaL_argerror(L, 1,
+                             lua_pushfstring(L,
+                                             "resize: needs a float32 or uint8 image "
+                                             "[..,H,W], got %s %s",
+                                             sm_dtype_name(t->dtype),
+                                             sm_tensor_shape_text(text, t)));
     luaL_argcheck(L, height >= 1 && width >= 1, 2, "resize: sizes must be positive");
     sm_meta meta = sm_tensor_meta(t);
     meta.dtype = SM_F32;
@@ -257,7 +276,8 @@ static int l_resize(lua_State *L) {
     sm_resize_mode mode = area        ? SM_RESIZE_AREA
                           : antialias ? SM_RESIZE_BILINEAR_ANTIALIAS
                                       : SM_RESIZE_BILINEAR;
-    sm_status status = sm_resize(mode, sm_f32(t), planes, h, w, sm_f32(y), height, width, &err);
+    sm_status status =
+        sm_resize(mode, sm_f32(t), planes, h, w, sm_f32(y), height, width, &err);
     if (status != SM_OK)
         return lsm_raise(L, status, &err, 0, NULL);
     if (!bytes)
@@ -275,11 +295,14 @@ static int l_save_png(lua_State *L) {
     const char *path = luaL_checkstring(L, 1);
     sm_tensor *t = lsm_check_tensor(L, 2);
     int64_t channels = t->ndim == 3 ? t->shape[0] : 1;
-    if ((t->ndim != 2 && t->ndim != 3) || (channels != 1 && channels != 3) || t->dtype == SM_I64)
-        return luaL_argerror(L, 2, lua_pushfstring(L, "save: needs uint8 or float32 [1,H,W], [3,H,W] "
-                                                   "or [H,W], got %s %s",
-                                                   sm_dtype_name(t->dtype),
-                                                   sm_tensor_shape_text(text, t)));
+    if ((t->ndim != 2 && t->ndim != 3) || (channels != 1 && channels != 3) ||
+        t->dtype == SM_I64)
+        return luaL_argerror(
+            L, 2,
+            lua_pushfstring(L,
+                            "save: needs uint8 or float32 [1,H,W], [3,H,W] "
+                            "or [H,W], got %s %s",
+                            sm_dtype_name(t->dtype), sm_tensor_shape_text(text, t)));
     int64_t h = t->shape[t->ndim - 2], w = t->shape[t->ndim - 1];
     sm_meta meta = sm_tensor_meta(t);
     meta.dtype = SM_U8;
@@ -304,8 +327,9 @@ static int l_save_png(lua_State *L) {
 
 static sm_canvas check_canvas(lua_State *L) {
     sm_tensor *t = lsm_check_tensor(L, 1);
-    luaL_argcheck(L, t->dtype == SM_U8 && t->ndim == 3 && t->shape[0] == 3 &&
-                         sm_tensor_is_contiguous(t),
+    luaL_argcheck(L,
+                  t->dtype == SM_U8 && t->ndim == 3 && t->shape[0] == 3 &&
+                      sm_tensor_is_contiguous(t),
                   1, "a canvas is a contiguous uint8 tensor [3,H,W]");
     sm_touch(t);
     return (sm_canvas){sm_u8(t), t->shape[1], t->shape[2]};
@@ -347,8 +371,8 @@ static int l_text(lua_State *L) {
     check_color(L, 5, color);
     lua_Integer scale = luaL_checkinteger(L, 6);
     luaL_argcheck(L, scale >= 1 && scale <= 1000, 6, "scale must be from 1 to 1000");
-    sm_draw_text(&c, check_pixel(L, 2) - 1, check_pixel(L, 3) - 1, luaL_checkstring(L, 4), color,
-                 scale);
+    sm_draw_text(&c, check_pixel(L, 2) - 1, check_pixel(L, 3) - 1, luaL_checkstring(L, 4),
+                 color, scale);
     return 0;
 }
 
@@ -379,9 +403,10 @@ static sm_tensor *check_images(lua_State *L, int arg, const char *name) {
     char text[SM_SHAPE_TEXT];
     sm_tensor *t = lsm_check_tensor(L, arg);
     if (t->dtype != SM_F32 || t->ndim != 4)
-        luaL_argerror(L, arg, lua_pushfstring(L, "%s: needs float32 images [N,C,H,W], got %s %s", name,
-                                              sm_dtype_name(t->dtype),
-                                              sm_tensor_shape_text(text, t)));
+        luaL_argerror(L, arg,
+                      lua_pushfstring(L, "%s: needs float32 images [N,C,H,W], got %s %s",
+                                      name, sm_dtype_name(t->dtype),
+                                      sm_tensor_shape_text(text, t)));
     return dense_float(L, arg);
 }
 
@@ -408,8 +433,9 @@ static int l_warp(lua_State *L) {
     sm_tensor *x = check_images(L, 1, "warp");
     sm_tensor *m = lsm_cast_arg(L, 2, SM_F32);
     float fill = (float)luaL_optnumber(L, 3, 0);
-    luaL_argcheck(L, m->ndim == 3 && m->shape[0] == x->shape[0] && m->shape[1] == 2 &&
-                         m->shape[2] == 3,
+    luaL_argcheck(L,
+                  m->ndim == 3 && m->shape[0] == x->shape[0] && m->shape[1] == 2 &&
+                      m->shape[2] == 3,
                   2, "warp: needs one matrix [2,3] an image");
     m = dense_float(L, 2);
     sm_batch b = {x->shape[0], x->shape[1], x->shape[2], x->shape[3]};
@@ -422,35 +448,37 @@ static int l_warp(lua_State *L) {
     return 1;
 }
 
-/* imaging.glyphs(classes int64 [N], samples int64 [N], size, seed, jitter): [N,1,size,size] */
+/* imaging.glyphs(classes int64 [N], samples int64 [N], size, seed, jitter):
+ * [N,1,size,size] */
 static int l_glyphs(lua_State *L) {
     lua_settop(L, 5);
-    sm_tensor *classes = lsm_cast_arg(L, 1, SM_I64), *samples = lsm_cast_arg(L, 2, SM_I64);
-    sm_glyphs g = {.size = luaL_checkinteger(L, 3), .seed = (uint64_t)luaL_checkinteger(L, 4),
+    sm_tensor *classes = lsm_cast_arg(L, 1, SM_I64),
+              *samples = lsm_cast_arg(L, 2, SM_I64);
+    sm_glyphs g = {.size = luaL_checkinteger(L, 3),
+                   .seed = (uint64_t)luaL_checkinteger(L, 4),
                    .jitter = luaL_checknumber(L, 5)};
-    luaL_argcheck(L, classes->ndim == 1 && sm_tensor_same_shape(classes, samples) &&
-                         sm_tensor_is_contiguous(classes) && sm_tensor_is_contiguous(samples),
+    luaL_argcheck(L,
+                  classes->ndim == 1 && sm_tensor_same_shape(classes, samples) &&
+                      sm_tensor_is_contiguous(classes) &&
+                      sm_tensor_is_contiguous(samples),
                   2, "glyphs: classes and samples must be [N]");
-    luaL_argcheck(L, g.size >= 8 && g.size <= 4096, 3, "glyphs: size must be from 8 to 4096");
-    luaL_argcheck(L, g.jitter >= 0 && g.jitter <= 3, 5, "glyphs: jitter must be from 0 to 3");
-    sm_meta meta = {.dtype = SM_F32, .ndim = 4, .shape = {classes->shape[0], 1, g.size, g.size}};
+    luaL_argcheck(L, g.size >= 8 && g.size <= 4096, 3,
+                  "glyphs: size must be from 8 to 4096");
+    luaL_argcheck(L, g.jitter >= 0 && g.jitter <= 3, 5,
+                  "glyphs: jitter must be from 0 to 3");
+    sm_meta meta = {
+        .dtype = SM_F32, .ndim = 4, .shape = {classes->shape[0], 1, g.size, g.size}};
     sm_tensor *images = lsm_push_tensor(L, &meta, false);
-    sm_glyphs_draw(&g, classes->shape[0], sm_i64(classes), sm_i64(samples), sm_f32(images));
+    sm_glyphs_draw(&g, classes->shape[0], sm_i64(classes), sm_i64(samples),
+                   sm_f32(images));
     return 1;
 }
 
-static const luaL_Reg functions[] = {{"load", l_load},
-                                     {"decode", l_decode},
-                                     {"load_batch", l_load_batch},
-                                     {"resize", l_resize},
-                                     {"save_png", l_save_png},
-                                     {"rectangle", l_rectangle},
-                                     {"text", l_text},
-                                     {"text_size", l_text_size},
-                                     {"affine", l_affine},
-                                     {"warp", l_warp},
-                                     {"glyphs", l_glyphs},
-                                     {NULL, NULL}};
+static const luaL_Reg functions[] = {
+    {"load", l_load},     {"decode", l_decode},       {"load_batch", l_load_batch},
+    {"resize", l_resize}, {"save_png", l_save_png},   {"rectangle", l_rectangle},
+    {"text", l_text},     {"text_size", l_text_size}, {"affine", l_affine},
+    {"warp", l_warp},     {"glyphs", l_glyphs},       {NULL, NULL}};
 
 void lsm_open_image(lua_State *L) {
     luaL_newlib(L, functions);

@@ -1,8 +1,8 @@
 /* lua_index.c: t[i], t[{ {1, 3}, 2 }], t.shape, and assignment.
  *
  *     t[2]               element 2 of the first dimension (a view; t[-1] is the last)
- *     t[{ 2, {1, 3} }]   row 2, columns 1 to 3; {} keeps a dimension, {1, 9, 2} steps by 2
- *     t[idx]             the rows that an int64 tensor names (a copy, see index_select)
+ *     t[{ 2, {1, 3} }]   row 2, columns 1 to 3; {} keeps a dimension, {1, 9, 2} steps by
+ * 2 t[idx]             the rows that an int64 tensor names (a copy, see index_select)
  *     t[2] = 0.5         writes a number or a tensor (broadcast) into such a view
  */
 #include <string.h>
@@ -24,8 +24,8 @@ static void select_top(lua_State *L, int dim, lua_Integer index) {
     char text[SM_SHAPE_TEXT];
     int64_t size = dim < t->ndim ? t->shape[dim] : 0;
     if (dim >= t->ndim || index == 0 || index > size || index < -size)
-        luaL_error(L, "index %I is out of range for dimension %d of shape %s", (LUAI_UACINT)index,
-                   dim + 1, sm_tensor_shape_text(text, t));
+        luaL_error(L, "index %I is out of range for dimension %d of shape %s",
+                   (LUAI_UACINT)index, dim + 1, sm_tensor_shape_text(text, t));
     sm_select_params p = {dim, index > 0 ? index - 1 : index + size};
     apply_top(L, &sm_op_select, &p);
 }
@@ -53,7 +53,8 @@ static void slice_top(lua_State *L, int range, int dim) {
     lua_Integer first = range_item(L, range, 1, 1);
     lua_Integer last = range_item(L, range, 2, lua_rawlen(L, range) == 1 ? first : size);
     lua_Integer step = range_item(L, range, 3, 1);
-    lua_Integer from = first < 0 ? first + size + 1 : first, to = last < 0 ? last + size + 1 : last;
+    lua_Integer from = first < 0 ? first + size + 1 : first,
+                to = last < 0 ? last + size + 1 : last;
     if (step < 1 || from < 1 || to > size || to < from - 1)
         luaL_error(L, "range {%I,%I,%I} is out of range for dimension %d of shape %s",
                    (LUAI_UACINT)first, (LUAI_UACINT)last, (LUAI_UACINT)step, dim + 1,
@@ -158,15 +159,18 @@ void lsm_assign(lua_State *L, sm_tensor *dst, int arg, const char *what) {
     if (sm_check_inplace(dst, what, &err) != SM_OK)
         luaL_error(L, "%s", err.message);
     if (src->requires_grad && sm_grad_enabled())
-        luaL_argerror(L, arg,
-                      lua_pushfstring(L, "%s: the value requires a gradient, which a copy in place "
-                                      "would lose; use cat, stack or where, or detach it",
-                                      what));
+        luaL_argerror(
+            L, arg,
+            lua_pushfstring(L,
+                            "%s: the value requires a gradient, which a copy in place "
+                            "would lose; use cat, stack or where, or detach it",
+                            what));
     if (!sm_broadcast_shape(dst->ndim, dst->shape, src->ndim, src->shape, &ndim, shape) ||
         ndim != dst->ndim || memcmp(shape, dst->shape, (size_t)ndim * sizeof *shape) != 0)
         luaL_argerror(L, arg,
                       lua_pushfstring(L, "%s: shape %s does not fit into %s", what,
-                                      sm_tensor_shape_text(from, src), sm_tensor_shape_text(to, dst)));
+                                      sm_tensor_shape_text(from, src),
+                                      sm_tensor_shape_text(to, dst)));
     if (src->storage != dst->storage) {
         sm_tensor_copy(dst, src);
         return;
@@ -183,7 +187,8 @@ static int set_property(lua_State *L, sm_tensor *t, const char *key) {
     if (strcmp(key, "grad") == 0) {
         sm_tensor *grad = lsm_opt_tensor(L, 3);
         if (grad && (grad->dtype != SM_F32 || !sm_tensor_same_shape(grad, t)))
-            return luaL_argerror(L, 3, "a gradient must be float32 and of the tensor's shape");
+            return luaL_argerror(L, 3,
+                                 "a gradient must be float32 and of the tensor's shape");
         if (grad)
             sm_tensor_ref(grad);
         sm_tensor_unref(t->grad);
@@ -197,7 +202,8 @@ static int set_property(lua_State *L, sm_tensor *t, const char *key) {
     return 0;
 }
 
-/* Pushes the view to write to, outside the graph: that of a detached alias of t in t's place. */
+/* Pushes the view to write to, outside the graph: that of a detached alias of t in t's
+ * place. */
 static void push_target(lua_State *L, sm_tensor *t) {
     sm_error err;
     sm_tensor **box = lsm_push_box(L);

@@ -1,5 +1,5 @@
-/* lua_io.c: safetensors files, as core.load_tensors and core.save_tensors; lua/siamese/io.lua says what
- * users see. */
+/* lua_io.c: safetensors files, as core.load_tensors and core.save_tensors;
+ * lua/siamese/io.lua says what users see. */
 #include "io/safetensors.h"
 #include "lua/state.h"
 #include "ops/view.h"
@@ -20,7 +20,8 @@ static sm_st_file *push_file(lua_State *L) {
     return file;
 }
 
-/* load_tensors(path): names in the file's order, tensors by name, metadata; or nil, message */
+/* load_tensors(path): names in the file's order, tensors by name, metadata; or nil,
+ * message */
 static int l_load_tensors(lua_State *L) {
     sm_error err;
     const char *path = luaL_checkstring(L, 1);
@@ -55,8 +56,9 @@ static int l_load_tensors(lua_State *L) {
 static const char *plain_string(lua_State *L, int arg, const char *what) {
     size_t length;
     if (lua_type(L, -1) != LUA_TSTRING)
-        luaL_argerror(L, arg, lua_pushfstring(L, "%s must be a string, got a %s", what,
-                                              luaL_typename(L, -1)));
+        luaL_argerror(L, arg,
+                      lua_pushfstring(L, "%s must be a string, got a %s", what,
+                                      luaL_typename(L, -1)));
     const char *s = lua_tolstring(L, -1, &length);
     for (size_t i = 0; i < length; i++)
         if (!s[i])
@@ -64,14 +66,16 @@ static const char *plain_string(lua_State *L, int arg, const char *what) {
     return s;
 }
 
-/* save_tensors(path, names, tensors, metadata keys, metadata values): true; or nil, message */
+/* save_tensors(path, names, tensors, metadata keys, metadata values): true; or nil,
+ * message */
 static int l_save_tensors(lua_State *L) {
     sm_error err;
     const char *path = luaL_checkstring(L, 1);
     for (int arg = 2; arg <= 5; arg++)
         luaL_checktype(L, arg, LUA_TTABLE);
     lua_Integer n = (lua_Integer)lua_rawlen(L, 2), m = (lua_Integer)lua_rawlen(L, 4);
-    const sm_tensor **tensors = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *tensors, 0);
+    const sm_tensor **tensors =
+        lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *tensors, 0);
     const char **names = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *names, 0);
     sm_st_text *metadata = lua_newuserdatauv(L, (size_t)(m + 1) * sizeof *metadata, 0);
     lua_createtable(L, (int)n, 0); /* keeps dense copies alive */

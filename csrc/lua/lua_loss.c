@@ -1,5 +1,5 @@
-/* lua_loss.c: losses and distances, in the table F. Targets and labels may be tensors of any dtype that
- * holds the values, or Lua tables. */
+/* lua_loss.c: losses and distances, in the table F. Targets and labels may be tensors of
+ * any dtype that holds the values, or Lua tables. */
 #include <math.h>
 #include <string.h>
 
@@ -19,13 +19,16 @@ static sm_loss_reduction check_reduction(lua_State *L, int arg) {
     else if (name && strcmp(name, "none") == 0)
         r = SM_REDUCE_NONE;
     else if (!name || strcmp(name, "mean") != 0)
-        luaL_argerror(L, arg, lua_pushfstring(L, "reduction must be 'mean', 'sum' or 'none', got '%s'",
-                                              luaL_tolstring(L, -1, NULL)));
+        luaL_argerror(
+            L, arg,
+            lua_pushfstring(L, "reduction must be 'mean', 'sum' or 'none', got '%s'",
+                            luaL_tolstring(L, -1, NULL)));
     lua_settop(L, arg);
     return r;
 }
 
-static int pointwise(lua_State *L, sm_pointwise_kind kind, const char *option, double otherwise) {
+static int pointwise(lua_State *L, sm_pointwise_kind kind, const char *option,
+                     double otherwise) {
     static const int args[] = {1, 2};
     const char *const keys[] = {"reduction", option ? option : "reduction", NULL};
     sm_pointwise_params p;
@@ -39,13 +42,14 @@ static int pointwise(lua_State *L, sm_pointwise_kind kind, const char *option, d
     return lsm_apply(L, &sm_op_pointwise_loss, 2, args, &p);
 }
 
-/* F.contrastive_loss(distance, same, [{margin = 1, reduction = "mean"}]): Hadsell, Chopra, LeCun 2006;
- * same is 1 (or true) for pairs of one class, 0 for pairs of two. */
+/* F.contrastive_loss(distance, same, [{margin = 1, reduction = "mean"}]): Hadsell,
+ * Chopra, LeCun 2006; same is 1 (or true) for pairs of one class, 0 for pairs of two. */
 static int l_contrastive_loss(lua_State *L) {
     return pointwise(L, SM_LOSS_CONTRASTIVE, "margin", 1);
 }
 
-/* F.binary_cross_entropy_with_logits(logits, targets, [{pos_weight = 1, reduction = "mean"}]) */
+/* F.binary_cross_entropy_with_logits(logits, targets, [{pos_weight = 1, reduction =
+ * "mean"}]) */
 static int l_bce_logits(lua_State *L) {
     return pointwise(L, SM_LOSS_BCE_LOGITS, "pos_weight", 1);
 }
@@ -55,7 +59,8 @@ static int l_mse_loss(lua_State *L) {
     return pointwise(L, SM_LOSS_MSE, NULL, 0);
 }
 
-/* F.cross_entropy(logits [N,C], labels [N] from 1, [{label_smoothing = 0, reduction = "mean"}]) */
+/* F.cross_entropy(logits [N,C], labels [N] from 1, [{label_smoothing = 0, reduction =
+ * "mean"}]) */
 static int l_cross_entropy(lua_State *L) {
     static const int args[] = {1, 2};
     static const char *const keys[] = {"reduction", "label_smoothing", NULL};
@@ -70,7 +75,8 @@ static int l_cross_entropy(lua_State *L) {
 }
 
 /* F.batch_hard_triplet_loss(embeddings [N,D], labels [N],
- * [{margin = 0.2, soft = false, squared = false, reduction = "mean"}]): Hermans, Beyer, Leibe 2017. */
+ * [{margin = 0.2, soft = false, squared = false, reduction = "mean"}]): Hermans, Beyer,
+ * Leibe 2017. */
 static int l_batch_hard(lua_State *L) {
     static const int args[] = {1, 2};
     static const char *const keys[] = {"reduction", "margin", "soft", "squared", NULL};

@@ -1,5 +1,5 @@
-/* lua_math.c: elementwise functions, operators and comparisons. Every function takes numbers in place
- * of tensors; siamese.exp(t) is t:exp(). */
+/* lua_math.c: elementwise functions, operators and comparisons. Every function takes
+ * numbers in place of tensors; siamese.exp(t) is t:exp(). */
 #include <math.h>
 #include <string.h>
 
@@ -8,7 +8,8 @@
 
 #undef l_floor /* a macro of luaconf.h */
 
-/* A number becomes a 0-d tensor: int64 if it is an integer beside an integer tensor, else float32. */
+/* A number becomes a 0-d tensor: int64 if it is an integer beside an integer tensor, else
+ * float32. */
 static void number_to_tensor(lua_State *L, int arg, const sm_tensor *beside) {
     if (lua_type(L, arg) != LUA_TNUMBER)
         return;
@@ -46,33 +47,37 @@ static int apply_inplace(lua_State *L, sm_binary kind, const char *name) {
         return luaL_error(L, "%s", err.message);
     sm_tensor *x = lsm_to_tensor(L, 2);
     if (x && x->requires_grad && sm_grad_enabled())
-        return luaL_argerror(L, 2, "requires a gradient, which a change in place would lose");
+        return luaL_argerror(L, 2,
+                             "requires a gradient, which a change in place would lose");
     apply_binary(L, kind);
     char from[SM_SHAPE_TEXT], to[SM_SHAPE_TEXT];
     sm_tensor *result = lsm_check_tensor(L, -1);
     if (!sm_tensor_same_shape(t, result))
-        return luaL_argerror(L, 2, lua_pushfstring(L, "%s: the result %s does not fit into %s", name,
-                                                   sm_tensor_shape_text(from, result),
-                                                   sm_tensor_shape_text(to, t)));
+        return luaL_argerror(L, 2,
+                             lua_pushfstring(L, "%s: the result %s does not fit into %s",
+                                             name, sm_tensor_shape_text(from, result),
+                                             sm_tensor_shape_text(to, t)));
     if (t->dtype != SM_F32 && result->dtype == SM_F32)
-        return luaL_argerror(L, 2, lua_pushfstring(L, "%s: a float32 result does not fit into %s",
-                                                   name, sm_dtype_name(t->dtype)));
+        return luaL_argerror(L, 2,
+                             lua_pushfstring(L,
+                                             "%s: a float32 result does not fit into %s",
+                                             name, sm_dtype_name(t->dtype)));
     sm_tensor_copy(t, result);
     lua_settop(L, 1);
     return 1;
 }
 
-#define BINARY(NAME, KIND)                                                                        \
-    static int l_##NAME(lua_State *L) {                                                           \
-        return apply_binary(L, KIND);                                                             \
+#define BINARY(NAME, KIND)                                                               \
+    static int l_##NAME(lua_State *L) {                                                  \
+        return apply_binary(L, KIND);                                                    \
     }
-#define INPLACE(NAME, KIND)                                                                       \
-    static int l_##NAME##_(lua_State *L) {                                                        \
-        return apply_inplace(L, KIND, #NAME "_");                                                 \
+#define INPLACE(NAME, KIND)                                                              \
+    static int l_##NAME##_(lua_State *L) {                                               \
+        return apply_inplace(L, KIND, #NAME "_");                                        \
     }
-#define COMPARE(NAME, KIND)                                                                       \
-    static int l_##NAME(lua_State *L) {                                                           \
-        return apply_compare(L, KIND);                                                            \
+#define COMPARE(NAME, KIND)                                                              \
+    static int l_##NAME(lua_State *L) {                                                  \
+        return apply_compare(L, KIND);                                                   \
     }
 BINARY(add, SM_ADD)
 BINARY(sub, SM_SUB)
@@ -99,9 +104,9 @@ static int apply_unary(lua_State *L, sm_unary kind, float a, float b) {
     return lsm_apply1(L, &sm_op_unary, &p);
 }
 
-#define UNARY(NAME, KIND)                                                                         \
-    static int l_##NAME(lua_State *L) {                                                           \
-        return apply_unary(L, KIND, 0, 0);                                                        \
+#define UNARY(NAME, KIND)                                                                \
+    static int l_##NAME(lua_State *L) {                                                  \
+        return apply_unary(L, KIND, 0, 0);                                               \
     }
 UNARY(exp, SM_EXP)
 UNARY(log, SM_LOG)
@@ -186,7 +191,8 @@ static int l_gelu(lua_State *L) {
 static int l_clamp(lua_State *L) {
     luaL_argcheck(L, !lua_isnoneornil(L, 2) || !lua_isnoneornil(L, 3), 2,
                   "clamp: needs a minimum, a maximum or both");
-    float low = (float)luaL_optnumber(L, 2, -INFINITY), high = (float)luaL_optnumber(L, 3, INFINITY);
+    float low = (float)luaL_optnumber(L, 2, -INFINITY),
+          high = (float)luaL_optnumber(L, 3, INFINITY);
     sm_tensor *t = lsm_check_tensor(L, 1);
     if (t->dtype == SM_F32)
         return apply_unary(L, SM_CLAMP, low, high);
@@ -204,7 +210,8 @@ static int l_clamp(lua_State *L) {
     return 1;
 }
 
-/* t:pow(exponent) or t ^ exponent; a number as the exponent of a float32 tensor has a loop of its own. */
+/* t:pow(exponent) or t ^ exponent; a number as the exponent of a float32 tensor has a
+ * loop of its own. */
 static int l_pow(lua_State *L) {
     sm_tensor *t = lsm_to_tensor(L, 1);
     if (t && t->dtype == SM_F32 && lua_type(L, 2) == LUA_TNUMBER) {
@@ -260,13 +267,15 @@ static int l_equal(lua_State *L) {
     return 1;
 }
 
-/* a < b and a <= b in Lua give a boolean: only tensors of one element (and numbers) compare so. */
+/* a < b and a <= b in Lua give a boolean: only tensors of one element (and numbers)
+ * compare so. */
 static double one_element(lua_State *L, int arg) {
     sm_tensor *t = lsm_to_tensor(L, arg);
     if (!t)
         return luaL_checknumber(L, arg);
     if (sm_tensor_numel(t) != 1)
-        luaL_argerror(L, arg, "< and <= compare tensors of one element; use lt, le, gt, ge");
+        luaL_argerror(L, arg,
+                      "< and <= compare tensors of one element; use lt, le, gt, ge");
     lsm_push_element(L, t, 0);
     return lua_tonumber(L, -1);
 }
@@ -325,15 +334,16 @@ static const luaL_Reg methods[] = {{"add", l_add},
                                    {NULL, NULL}};
 
 /* Methods that are also in F. */
-static const luaL_Reg activations[] = {{"relu", l_relu},         {"leaky_relu", l_leaky_relu},
-                                       {"gelu", l_gelu},         {"sigmoid", l_sigmoid},
-                                       {"tanh", l_tanh},         {"softplus", l_softplus},
+static const luaL_Reg activations[] = {{"relu", l_relu}, {"leaky_relu", l_leaky_relu},
+                                       {"gelu", l_gelu}, {"sigmoid", l_sigmoid},
+                                       {"tanh", l_tanh}, {"softplus", l_softplus},
                                        {NULL, NULL}};
 
 static const luaL_Reg metamethods[] = {
-    {"__add", l_add},  {"__sub", l_sub},           {"__mul", l_mul},   {"__div", l_div},
-    {"__pow", l_pow},  {"__mod", l_remainder},     {"__unm", l_neg},   {"__idiv", l_floor_divide},
-    {"__eq", l_equal}, {"__lt", l_less},           {"__le", l_less_equal}, {NULL, NULL}};
+    {"__add", l_add}, {"__sub", l_sub},           {"__mul", l_mul},
+    {"__div", l_div}, {"__pow", l_pow},           {"__mod", l_remainder},
+    {"__unm", l_neg}, {"__idiv", l_floor_divide}, {"__eq", l_equal},
+    {"__lt", l_less}, {"__le", l_less_equal},     {NULL, NULL}};
 
 void lsm_open_math(lua_State *L) {
     lsm_methods(L, methods);

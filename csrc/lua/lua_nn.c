@@ -1,5 +1,5 @@
-/* lua_nn.c: the layers' functions, in the table F (siamese.nn.functional). Options in PyTorch's terms; an
- * option for two axes is one integer or {height, width}. */
+/* lua_nn.c: the layers' functions, in the table F (siamese.nn.functional). Options in
+ * PyTorch's terms; an option for two axes is one integer or {height, width}. */
 #include <string.h>
 
 #include "lua/state.h"
@@ -9,7 +9,8 @@
 #include "ops/pool.h"
 
 /* padding = "same" (with stride 1): as much as keeps the size; "valid": none. */
-static void check_padding(lua_State *L, int arg, const int64_t *kernel, sm_conv2d_params *p) {
+static void check_padding(lua_State *L, int arg, const int64_t *kernel,
+                          sm_conv2d_params *p) {
     if (!lua_istable(L, arg) || lua_getfield(L, arg, "padding") != LUA_TSTRING) {
         lua_settop(L, arg);
         lsm_opt_pair_field(L, arg, "padding", 0, p->padding);
@@ -18,21 +19,25 @@ static void check_padding(lua_State *L, int arg, const int64_t *kernel, sm_conv2
     const char *name = lua_tostring(L, -1);
     bool same = strcmp(name, "same") == 0;
     if (!same && strcmp(name, "valid") != 0)
-        luaL_argerror(L, arg, "conv2d: padding must be a number, {height, width}, 'same' or 'valid'");
+        luaL_argerror(
+            L, arg,
+            "conv2d: padding must be a number, {height, width}, 'same' or 'valid'");
     for (int a = 0; a < 2; a++) {
         int64_t whole = p->dilation[a] * (kernel[a] - 1);
         if (same && (p->stride[a] != 1 || whole % 2 != 0))
-            luaL_argerror(L, arg, "conv2d: padding 'same' needs stride 1 and odd kernels");
+            luaL_argerror(L, arg,
+                          "conv2d: padding 'same' needs stride 1 and odd kernels");
         p->padding[a] = same ? whole / 2 : 0;
     }
     lua_settop(L, arg);
 }
 
-/* F.conv2d(input, weight, [bias], [{stride =, padding =, dilation =, groups =, relu =}]): input
- * [N,C,H,W], weight [O,C/groups,KH,KW], bias [O]; gives [N,O,OH,OW]. */
+/* F.conv2d(input, weight, [bias], [{stride =, padding =, dilation =, groups =, relu =}]):
+ * input [N,C,H,W], weight [O,C/groups,KH,KW], bias [O]; gives [N,O,OH,OW]. */
 static int l_conv2d(lua_State *L) {
     static const int args[] = {1, 2, 3};
-    static const char *const keys[] = {"stride", "padding", "dilation", "groups", "relu", NULL};
+    static const char *const keys[] = {"stride", "padding", "dilation",
+                                       "groups", "relu",    NULL};
     sm_conv2d_params p;
     memset(&p, 0, sizeof p);
     lua_settop(L, 4);
@@ -48,7 +53,8 @@ static int l_conv2d(lua_State *L) {
 
 static sm_pool_params check_pool(lua_State *L) {
     static const char *const keys[] = {"kernel_size", "stride",    "padding",
-                                       "dilation",    "ceil_mode", "count_include_pad", NULL};
+                                       "dilation",    "ceil_mode", "count_include_pad",
+                                       NULL};
     sm_pool_params p;
     memset(&p, 0, sizeof p);
     lua_settop(L, 2);
@@ -66,16 +72,19 @@ static sm_pool_params check_pool(lua_State *L) {
     return p;
 }
 
-/* F.max_pool2d(input, {kernel_size =, stride = kernel_size, padding = 0, dilation = 1, ceil_mode =}) */
+/* F.max_pool2d(input, {kernel_size =, stride = kernel_size, padding = 0, dilation = 1,
+ * ceil_mode =}) */
 static int l_max_pool2d(lua_State *L) {
     sm_pool_params p = check_pool(L);
     return lsm_apply1(L, &sm_op_max_pool2d, &p);
 }
 
-/* F.avg_pool2d(input, {kernel_size =, stride =, padding =, ceil_mode =, count_include_pad = true}) */
+/* F.avg_pool2d(input, {kernel_size =, stride =, padding =, ceil_mode =, count_include_pad
+ * = true}) */
 static int l_avg_pool2d(lua_State *L) {
     sm_pool_params p = check_pool(L);
-    luaL_argcheck(L, p.dilation[0] == 1 && p.dilation[1] == 1, 2, "avg_pool2d: has no dilation");
+    luaL_argcheck(L, p.dilation[0] == 1 && p.dilation[1] == 1, 2,
+                  "avg_pool2d: has no dilation");
     return lsm_apply1(L, &sm_op_avg_pool2d, &p);
 }
 
@@ -91,7 +100,8 @@ static int l_adaptive_avg_pool2d(lua_State *L) {
 }
 
 /* F.batch_norm(input, [running_mean], [running_var], [weight], [bias],
- * [{training = false, momentum = 0.1, eps = 1e-5, relu = false}]): input [N,C,...], the others [C]. */
+ * [{training = false, momentum = 0.1, eps = 1e-5, relu = false}]): input [N,C,...], the
+ * others [C]. */
 static int l_batch_norm(lua_State *L) {
     static const int args[] = {1, 2, 3, 4, 5};
     static const char *const keys[] = {"training", "momentum", "eps", "relu", NULL};
@@ -106,7 +116,8 @@ static int l_batch_norm(lua_State *L) {
     return lsm_apply(L, &sm_op_batch_norm, 5, args, &p);
 }
 
-/* F.layer_norm(input, normalized_shape (integer or table), [weight], [bias], [eps = 1e-5]) */
+/* F.layer_norm(input, normalized_shape (integer or table), [weight], [bias], [eps =
+ * 1e-5]) */
 static int l_layer_norm(lua_State *L) {
     static const int args[] = {1, 3, 4};
     char want[SM_SHAPE_TEXT], have[SM_SHAPE_TEXT];
@@ -126,9 +137,10 @@ static int l_layer_norm(lua_State *L) {
     for (int d = 0; d < p.dims && fits; d++)
         fits = x->shape[x->ndim - p.dims + d] == shape[d];
     if (!fits)
-        return luaL_argerror(L, 1, lua_pushfstring(L, "layer_norm: input %s does not end in %s",
-                                                   sm_tensor_shape_text(have, x),
-                                                   sm_shape_text(want, p.dims, shape)));
+        return luaL_argerror(L, 1,
+                             lua_pushfstring(L, "layer_norm: input %s does not end in %s",
+                                             sm_tensor_shape_text(have, x),
+                                             sm_shape_text(want, p.dims, shape)));
     return lsm_apply(L, &sm_op_layer_norm, 3, args, &p);
 }
 

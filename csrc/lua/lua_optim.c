@@ -1,7 +1,7 @@
 /* lua_optim.c: the fused steps behind siamese.optim, in the table core.optim.
  *
- * A step takes a list of parameters and lists of state tensors that it fills as parameters first get a
- * gradient; parameters without one are skipped.
+ * A step takes a list of parameters and lists of state tensors that it fills as
+ * parameters first get a gradient; parameters without one are skipped.
  */
 #include <math.h>
 
@@ -13,12 +13,14 @@ static sm_tensor *check_param(lua_State *L, lua_Integer i) {
     lua_rawgeti(L, 1, i);
     sm_tensor *t = lsm_to_tensor(L, -1);
     if (!t)
-        luaL_error(L, "optim: parameter %I is no tensor, or has been freed", (LUAI_UACINT)i);
+        luaL_error(L, "optim: parameter %I is no tensor, or has been freed",
+                   (LUAI_UACINT)i);
     lua_pop(L, 1);
     if (!t->grad)
         return NULL;
     if (t->dtype != SM_F32 || t->node || !sm_tensor_is_contiguous(t))
-        luaL_error(L, "optim: parameter %I must be a contiguous float32 leaf", (LUAI_UACINT)i);
+        luaL_error(L, "optim: parameter %I must be a contiguous float32 leaf",
+                   (LUAI_UACINT)i);
     if (!sm_tensor_is_contiguous(t->grad)) {
         sm_error err;
         sm_tensor *dense;
@@ -31,7 +33,8 @@ static sm_tensor *check_param(lua_State *L, lua_Integer i) {
 }
 
 /* State tensor i of the list at `list`; a zero one is made if there is none. */
-static sm_tensor *state_of(lua_State *L, int list, lua_Integer i, const sm_tensor *param) {
+static sm_tensor *state_of(lua_State *L, int list, lua_Integer i,
+                           const sm_tensor *param) {
     char have[SM_SHAPE_TEXT], want[SM_SHAPE_TEXT];
     if (lua_rawgeti(L, list, i) == LUA_TNIL) {
         sm_meta meta = sm_tensor_meta(param);
@@ -42,14 +45,16 @@ static sm_tensor *state_of(lua_State *L, int list, lua_Integer i, const sm_tenso
     }
     sm_tensor *t = lsm_check_tensor(L, -1);
     lua_pop(L, 1);
-    if (t->dtype != SM_F32 || !sm_tensor_same_shape(t, param) || !sm_tensor_is_contiguous(t))
-        luaL_error(L, "optim: the state of parameter %I is %s, the parameter %s", (LUAI_UACINT)i,
-                   sm_tensor_shape_text(have, t), sm_tensor_shape_text(want, param));
+    if (t->dtype != SM_F32 || !sm_tensor_same_shape(t, param) ||
+        !sm_tensor_is_contiguous(t))
+        luaL_error(L, "optim: the state of parameter %I is %s, the parameter %s",
+                   (LUAI_UACINT)i, sm_tensor_shape_text(have, t),
+                   sm_tensor_shape_text(want, param));
     return t;
 }
 
-/* Fills slots for the parameters that have a gradient: the list of parameters is argument 1, of steps
- * 2, of first and second states 3 and 4 (`states` of them are used). */
+/* Fills slots for the parameters that have a gradient: the list of parameters is argument
+ * 1, of steps 2, of first and second states 3 and 4 (`states` of them are used). */
 static sm_optim_slot *push_slots(lua_State *L, int states, int64_t *count) {
     for (int arg = 1; arg <= 4; arg++)
         luaL_checktype(L, arg, LUA_TTABLE);
@@ -73,7 +78,8 @@ static sm_optim_slot *push_slots(lua_State *L, int states, int64_t *count) {
     return slots;
 }
 
-/* optim.sgd(params, steps, momenta, {}, {lr =, momentum =, dampening =, weight_decay =, nesterov =}) */
+/* optim.sgd(params, steps, momenta, {}, {lr =, momentum =, dampening =, weight_decay =,
+ * nesterov =}) */
 static int l_sgd(lua_State *L) {
     int64_t count;
     lua_settop(L, 5);

@@ -4,9 +4,9 @@
  *     tensor([[ 1.0000,  2.5000],
  *             [-3.0000,  4.0000]]) float32 [2,2]
  *
- * Numbers share one format, chosen from the ones shown: whole numbers without decimals, else four
- * decimals, else (very large or small) an exponent. More than 1,000 elements: the first and last
- * three of each dimension.
+ * Numbers share one format, chosen from the ones shown: whole numbers without decimals,
+ * else four decimals, else (very large or small) an exponent. More than 1,000 elements:
+ * the first and last three of each dimension.
  */
 #include <math.h>
 #include <stdio.h>

@@ -82,14 +82,16 @@ static int l_uniform_(lua_State *L) {
 /* t:normal_([mean = 0], [std = 1]) */
 static int l_normal_(lua_State *L) {
     float mean = (float)luaL_optnumber(L, 2, 0), std = (float)luaL_optnumber(L, 3, 1);
-    luaL_argcheck(L, !(std < 0), 3, "normal_: the standard deviation must not be negative");
+    luaL_argcheck(L, !(std < 0), 3,
+                  "normal_: the standard deviation must not be negative");
     sm_tensor *t = check_fillable(L, "normal_");
     sm_rng_fill_normal(lsm_rng(L), sm_f32(t), sm_tensor_numel(t), mean, std);
     lua_settop(L, 1);
     return 1;
 }
 
-/* randint(low, high, sizes...): int64, uniform over low..high, both included (as math.random). */
+/* randint(low, high, sizes...): int64, uniform over low..high, both included (as
+ * math.random). */
 static int l_randint(lua_State *L) {
     lua_Integer low = luaL_checkinteger(L, 1), high = luaL_checkinteger(L, 2);
     luaL_argcheck(L, low <= high, 2, "randint: high is below low");
@@ -128,7 +130,8 @@ static const luaL_Reg functions[] = {{"manual_seed", l_manual_seed},
                                      {"randperm", l_randperm},
                                      {NULL, NULL}};
 
-static const luaL_Reg methods[] = {{"uniform_", l_uniform_}, {"normal_", l_normal_}, {NULL, NULL}};
+static const luaL_Reg methods[] = {
+    {"uniform_", l_uniform_}, {"normal_", l_normal_}, {NULL, NULL}};
 
 void lsm_open_random(lua_State *L) {
     lsm_functions(L, functions);

@@ -1,4 +1,5 @@
-/* lua_reduce.c: sum, mean, max, ..., softmax, sort. Dimensions: nil (all), an integer or a table. */
+/* lua_reduce.c: sum, mean, max, ..., softmax, sort. Dimensions: nil (all), an integer or
+ * a table. */
 #include <math.h>
 #include <string.h>
 
@@ -22,12 +23,15 @@ static unsigned check_dims(lua_State *L, int arg, const sm_tensor *t) {
         lua_Integer d = lua_tointegerx(L, -1, &isnum);
         lua_pop(L, 1);
         if (!isnum || d == 0 || d > t->ndim || d < -t->ndim)
-            luaL_argerror(L, arg, lua_pushfstring(L, "dimension %d of the list is out of range for "
-                                                  "a %d-D tensor",
-                                                  (int)i, t->ndim));
+            luaL_argerror(L, arg,
+                          lua_pushfstring(L,
+                                          "dimension %d of the list is out of range for "
+                                          "a %d-D tensor",
+                                          (int)i, t->ndim));
         unsigned bit = 1u << (d > 0 ? d - 1 : t->ndim + d);
         if (dims & bit)
-            luaL_argerror(L, arg, lua_pushfstring(L, "dimension %I appears twice", (LUAI_UACINT)d));
+            luaL_argerror(
+                L, arg, lua_pushfstring(L, "dimension %I appears twice", (LUAI_UACINT)d));
         dims |= bit;
     }
     return dims;
@@ -51,9 +55,9 @@ static int reduce(lua_State *L, sm_reduction kind, float a, int dims, int keepdi
     return lsm_apply1(L, &sm_op_reduce, &p);
 }
 
-#define REDUCTION(NAME, KIND)                                                                     \
-    static int l_##NAME(lua_State *L) {                                                           \
-        return reduce(L, KIND, 0, 2, 3);                                                          \
+#define REDUCTION(NAME, KIND)                                                            \
+    static int l_##NAME(lua_State *L) {                                                  \
+        return reduce(L, KIND, 0, 2, 3);                                                 \
     }
 REDUCTION(sum, SM_SUM)
 REDUCTION(mean, SM_MEAN)
@@ -91,8 +95,9 @@ static int l_norm(lua_State *L) {
     return reduce(L, SM_NORM, p, 3, 4);
 }
 
-/* t:max(): the largest element; t:max(dim, [keepdim]): values and int64 positions; t:max({dims}): the
- * values over several dimensions; t:max(other): elementwise (maximum). */
+/* t:max(): the largest element; t:max(dim, [keepdim]): values and int64 positions;
+ * t:max({dims}): the values over several dimensions; t:max(other): elementwise (maximum).
+ */
 static int extreme(lua_State *L, bool smallest) {
     sm_tensor *t = lsm_check_tensor(L, 1);
     if (lua_type(L, 2) == LUA_TTABLE)
@@ -104,7 +109,8 @@ static int extreme(lua_State *L, bool smallest) {
         return 1;
     }
     bool all = lua_isnoneornil(L, 2);
-    sm_extreme_params p = {all ? -1 : lsm_check_dim(L, 2, t->ndim), check_keepdim(L, 3), smallest};
+    sm_extreme_params p = {all ? -1 : lsm_check_dim(L, 2, t->ndim), check_keepdim(L, 3),
+                           smallest};
     lsm_apply1(L, &sm_op_extreme, &p);
     if (!all)
         return 2;
@@ -119,7 +125,8 @@ static int l_min(lua_State *L) {
     return extreme(L, true);
 }
 
-/* t:argmax([dim], [keepdim]): int64 positions, from 1 (in the flattened tensor without dim). */
+/* t:argmax([dim], [keepdim]): int64 positions, from 1 (in the flattened tensor without
+ * dim). */
 static int position(lua_State *L, bool smallest) {
     sm_tensor *t = lsm_check_tensor(L, 1);
     sm_extreme_params p = {lua_isnoneornil(L, 2) ? -1 : lsm_check_dim(L, 2, t->ndim),
@@ -194,30 +201,20 @@ static int l_topk(lua_State *L) {
     lua_Integer k = luaL_checkinteger(L, 2);
     luaL_argcheck(L, t->ndim > 0, 1, "topk: a 0-d tensor has nothing to choose from");
     luaL_argcheck(L, k >= 0, 2, "topk: k must not be negative");
-    sm_topk_params p = {.k = k, .descending = lua_isnoneornil(L, 4) || lua_toboolean(L, 4)};
+    sm_topk_params p = {.k = k,
+                        .descending = lua_isnoneornil(L, 4) || lua_toboolean(L, 4)};
     p.dim = lua_isnoneornil(L, 3) ? t->ndim - 1 : lsm_check_dim(L, 3, t->ndim);
     return lsm_apply1(L, &sm_op_topk, &p);
 }
 
-static const luaL_Reg methods[] = {{"sum", l_sum},
-                                   {"mean", l_mean},
-                                   {"amax", l_amax},
-                                   {"amin", l_amin},
-                                   {"prod", l_prod},
-                                   {"logsumexp", l_logsumexp},
-                                   {"var", l_var},
-                                   {"std", l_std},
-                                   {"norm", l_norm},
-                                   {"max", l_max},
-                                   {"min", l_min},
-                                   {"argmax", l_argmax},
-                                   {"argmin", l_argmin},
-                                   {"all", l_all},
-                                   {"any", l_any},
-                                   {"cumsum", l_cumsum},
-                                   {"sort", l_sort},
-                                   {"topk", l_topk},
-                                   {NULL, NULL}};
+static const luaL_Reg methods[] = {
+    {"sum", l_sum},       {"mean", l_mean}, {"amax", l_amax},
+    {"amin", l_amin},     {"prod", l_prod}, {"logsumexp", l_logsumexp},
+    {"var", l_var},       {"std", l_std},   {"norm", l_norm},
+    {"max", l_max},       {"min", l_min},   {"argmax", l_argmax},
+    {"argmin", l_argmin}, {"all", l_all},   {"any", l_any},
+    {"cumsum", l_cumsum}, {"sort", l_sort}, {"topk", l_topk},
+    {NULL, NULL}};
 
 static const luaL_Reg activations[] = {
     {"softmax", l_softmax}, {"log_softmax", l_log_softmax}, {NULL, NULL}};

@@ -1,5 +1,5 @@
-/* lua_system.c: what Lua lacks and data sets need: a folder's listing, what a path is, a clock that
- * only goes forward, whether someone is watching; and idx files. */
+/* lua_system.c: what Lua lacks and data sets need: a folder's listing, what a path is, a
+ * clock that only goes forward, whether someone is watching; and idx files. */
 #include <time.h>
 #include <unistd.h>
 
@@ -18,8 +18,8 @@ static int directory_gc(lua_State *L) {
     return 0;
 }
 
-/* list_folder(path): two tables, names (sorted) and kinds ("file", "folder", "other"); or nil and a
- * message. */
+/* list_folder(path): two tables, names (sorted) and kinds ("file", "folder", "other"); or
+ * nil and a message. */
 static int l_list_folder(lua_State *L) {
     const char *path = luaL_checkstring(L, 1);
     sm_directory **box = lua_newuserdatauv(L, sizeof *box, 0);

@@ -32,8 +32,9 @@ static void find_shape(lua_State *L, nested *n) {
     lua_pushvalue(L, n->arg);
     while (lua_type(L, -1) == LUA_TTABLE) {
         if (n->meta.ndim == SM_MAX_DIMS)
-            luaL_argerror(L, n->arg, lua_pushfstring(L, "tensor: tables nest deeper than %d levels",
-                                                     SM_MAX_DIMS));
+            luaL_argerror(L, n->arg,
+                          lua_pushfstring(L, "tensor: tables nest deeper than %d levels",
+                                          SM_MAX_DIMS));
         lua_Unsigned size = lua_rawlen(L, -1);
         n->meta.shape[n->meta.ndim++] = (int64_t)size;
         if (size == 0)
@@ -64,16 +65,20 @@ static void store(lua_State *L, nested *n, int depth, const int64_t *index) {
         sm_u8(n->tensor)[n->at++] = (uint8_t)whole;
 }
 
-/* The table on the top of the stack must be a sequence of the size found first, without holes. */
-static void check_sequence(lua_State *L, const nested *n, int depth, const int64_t *index) {
+/* The table on the top of the stack must be a sequence of the size found first, without
+ * holes. */
+static void check_sequence(lua_State *L, const nested *n, int depth,
+                           const int64_t *index) {
     char text[SM_SHAPE_TEXT], shape[SM_SHAPE_TEXT];
     int64_t size = (int64_t)lua_rawlen(L, -1), keys = 0;
     if (size != n->meta.shape[depth])
-        luaL_argerror(L, n->arg,
-                      lua_pushfstring(L, "tensor: ragged table: %s has %I elements, shape %s wants %I",
-                                      depth ? place(text, depth, index) : "it", (LUAI_UACINT)size,
-                                      sm_shape_text(shape, n->meta.ndim, n->meta.shape),
-                                      (LUAI_UACINT)n->meta.shape[depth]));
+        luaL_argerror(
+            L, n->arg,
+            lua_pushfstring(L,
+                            "tensor: ragged table: %s has %I elements, shape %s wants %I",
+                            depth ? place(text, depth, index) : "it", (LUAI_UACINT)size,
+                            sm_shape_text(shape, n->meta.ndim, n->meta.shape),
+                            (LUAI_UACINT)n->meta.shape[depth]));
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1))
         keys++;
     if (keys != size)
@@ -93,11 +98,12 @@ static void fill_nested(lua_State *L, nested *n, int depth, int64_t *index) {
     }
     if (depth == n->meta.ndim || type != LUA_TTABLE)
         luaL_argerror(L, n->arg,
-                      lua_pushfstring(L, "tensor: element %s is a %s, expected a %s%s",
-                                      place(text, depth, index),
-                                      lsm_to_tensor(L, -1) ? "tensor" : lua_typename(L, type),
-                                      depth == n->meta.ndim ? "number" : "table",
-                                      lsm_to_tensor(L, -1) ? " (siamese.stack joins tensors)" : ""));
+                      lua_pushfstring(
+                          L, "tensor: element %s is a %s, expected a %s%s",
+                          place(text, depth, index),
+                          lsm_to_tensor(L, -1) ? "tensor" : lua_typename(L, type),
+                          depth == n->meta.ndim ? "number" : "table",
+                          lsm_to_tensor(L, -1) ? " (siamese.stack joins tensors)" : ""));
     check_sequence(L, n, depth, index);
     for (int64_t i = 1; i <= n->meta.shape[depth]; i++) {
         index[depth] = i;
@@ -141,9 +147,10 @@ static creation check_creation(lua_State *L, int arg, sm_dtype dtype) {
         const char *name = lua_tostring(L, -1);
         int found = name ? sm_dtype_by_name(name) : -1;
         if (found < 0)
-            luaL_argerror(L, arg,
-                          lua_pushfstring(L, "dtype must be float32, int64 or uint8, got '%s'",
-                                          luaL_tolstring(L, -1, NULL)));
+            luaL_argerror(
+                L, arg,
+                lua_pushfstring(L, "dtype must be float32, int64 or uint8, got '%s'",
+                                luaL_tolstring(L, -1, NULL)));
         c.dtype = (sm_dtype)found;
     }
     lua_pop(L, 1);
@@ -159,7 +166,8 @@ static sm_tensor *push_from_shape(lua_State *L, int arg, bool zeros) {
     int options = lsm_check_shape(L, arg, &meta.ndim, meta.shape);
     if (options == arg && !lua_isnoneornil(L, arg))
         luaL_typeerror(L, arg, "sizes");
-    if (options > arg && !lua_isnoneornil(L, options) && lua_type(L, options) != LUA_TTABLE)
+    if (options > arg && !lua_isnoneornil(L, options) &&
+        lua_type(L, options) != LUA_TTABLE)
         luaL_typeerror(L, options, "table of options");
     creation c = check_creation(L, options, SM_F32);
     meta.dtype = c.dtype;
@@ -168,7 +176,8 @@ static sm_tensor *push_from_shape(lua_State *L, int arg, bool zeros) {
     return t;
 }
 
-/* tensor(value, [options]): a number, boolean, nested table or tensor (copied) as a new tensor. */
+/* tensor(value, [options]): a number, boolean, nested table or tensor (copied) as a new
+ * tensor. */
 static int l_tensor(lua_State *L) {
     luaL_checkany(L, 1);
     sm_tensor *from = lsm_to_tensor(L, 1);
@@ -198,7 +207,8 @@ static int l_ones(lua_State *L) {
     return 1;
 }
 
-/* empty(sizes..., [options]): zeros too, so that no script reads what others left in memory. */
+/* empty(sizes..., [options]): zeros too, so that no script reads what others left in
+ * memory. */
 static int l_empty(lua_State *L) {
     push_from_shape(L, 1, true);
     return 1;
@@ -217,7 +227,8 @@ static int l_full(lua_State *L) {
     return 1;
 }
 
-/* arange([start], stop, [step], [options]): start, start + step, ... below stop (PyTorch's). */
+/* arange([start], stop, [step], [options]): start, start + step, ... below stop
+ * (PyTorch's). */
 static int l_arange(lua_State *L) {
     int numbers = 0;
     while (numbers < 3 && lua_type(L, numbers + 1) == LUA_TNUMBER)
@@ -231,7 +242,8 @@ static int l_arange(lua_State *L) {
     luaL_argcheck(L, step != 0 && step == step, 3, "step must not be 0");
     double count = ceil((stop - start) / step);
     luaL_argcheck(L, count < 0x1p53, 1, "the range is too long");
-    sm_meta meta = {.dtype = c.dtype, .ndim = 1, .shape = {count > 0 ? (int64_t)count : 0}};
+    sm_meta meta = {
+        .dtype = c.dtype, .ndim = 1, .shape = {count > 0 ? (int64_t)count : 0}};
     sm_tensor *t = lsm_push_tensor(L, &meta, true);
     for (int64_t i = 0; i < meta.shape[0]; i++) {
         double x = start + (double)i * step;
@@ -311,9 +323,10 @@ static int l_item(lua_State *L) {
     char text[SM_SHAPE_TEXT];
     sm_tensor *t = lsm_check_tensor(L, 1);
     if (sm_tensor_numel(t) != 1)
-        return luaL_argerror(L, 1,
-                             lua_pushfstring(L, "item: needs a tensor of one element, got shape %s",
-                                             sm_tensor_shape_text(text, t)));
+        return luaL_argerror(
+            L, 1,
+            lua_pushfstring(L, "item: needs a tensor of one element, got shape %s",
+                            sm_tensor_shape_text(text, t)));
     lsm_push_element(L, t, 0);
     return 1;
 }
@@ -436,17 +449,17 @@ static int l_gc(lua_State *L) {
     return 0;
 }
 
-/* t:free(): gives the memory back now (views of it keep it alive). Using t afterwards is an error. A
- * finalizer that runs while the core works may not take a tensor from under it: then the collector
- * does it later. */
+/* t:free(): gives the memory back now (views of it keep it alive). Using t afterwards is
+ * an error. A finalizer that runs while the core works may not take a tensor from under
+ * it: then the collector does it later. */
 static int l_free(lua_State *L) {
     luaL_checkudata(L, 1, LSM_TENSOR);
     return lsm_get_state(L)->collecting ? 0 : l_gc(L);
 }
 
 static const luaL_Reg functions[] = {
-    {"tensor", l_tensor}, {"zeros", l_zeros},   {"ones", l_ones},
-    {"empty", l_empty},   {"full", l_full},     {"arange", l_arange},
+    {"tensor", l_tensor}, {"zeros", l_zeros},         {"ones", l_ones},
+    {"empty", l_empty},   {"full", l_full},           {"arange", l_arange},
     {"eye", l_eye},       {"is_tensor", l_is_tensor}, {NULL, NULL}};
 
 static const luaL_Reg methods[] = {{"zeros_like", l_zeros_like},

@@ -47,12 +47,14 @@ static int l_flatten(lua_State *L) {
     sm_tensor *t = lsm_check_tensor(L, 1);
     sm_meta meta = {.ndim = 0};
     int from = lua_isnoneornil(L, 2) || t->ndim == 0 ? 0 : lsm_check_dim(L, 2, t->ndim);
-    int to = lua_isnoneornil(L, 3) || t->ndim == 0 ? t->ndim - 1 : lsm_check_dim(L, 3, t->ndim);
+    int to = lua_isnoneornil(L, 3) || t->ndim == 0 ? t->ndim - 1
+                                                   : lsm_check_dim(L, 3, t->ndim);
     luaL_argcheck(L, t->ndim == 0 || from <= to, 3, "flatten: ends before it starts");
     for (int d = 0; d < t->ndim; d++) {
         if (d <= from || d > to)
             meta.shape[meta.ndim++] = t->shape[d];
-        else if (!sm_mul_i64(meta.shape[meta.ndim - 1], t->shape[d], &meta.shape[meta.ndim - 1]))
+        else if (!sm_mul_i64(meta.shape[meta.ndim - 1], t->shape[d],
+                             &meta.shape[meta.ndim - 1]))
             return luaL_argerror(L, 1, "flatten: the product of the sizes overflows");
     }
     if (t->ndim == 0)
@@ -75,7 +77,8 @@ static int l_squeeze(lua_State *L) {
 static int l_unsqueeze(lua_State *L) {
     sm_tensor *t = lsm_check_tensor(L, 1);
     sm_meta meta = {.ndim = 0};
-    luaL_argcheck(L, t->ndim < SM_MAX_DIMS, 1, "unsqueeze: the tensor has the most dimensions already");
+    luaL_argcheck(L, t->ndim < SM_MAX_DIMS, 1,
+                  "unsqueeze: the tensor has the most dimensions already");
     int at = lsm_check_dim(L, 2, t->ndim + 1);
     for (int d = 0; d <= t->ndim; d++) {
         if (d == at)
@@ -118,8 +121,10 @@ static int l_t(lua_State *L) {
     char text[SM_SHAPE_TEXT];
     sm_tensor *t = lsm_check_tensor(L, 1);
     if (t->ndim > 2)
-        return luaL_argerror(L, 1, lua_pushfstring(L, "t: needs at most 2 dimensions, got shape %s",
-                                                   sm_tensor_shape_text(text, t)));
+        return luaL_argerror(
+            L, 1,
+            lua_pushfstring(L, "t: needs at most 2 dimensions, got shape %s",
+                            sm_tensor_shape_text(text, t)));
     return swap(L, t->ndim, 0, t->ndim - 1);
 }
 
@@ -140,7 +145,8 @@ static int l_expand_as(lua_State *L) {
 
 /* t:narrow(dim, start, length) */
 static int l_narrow(lua_State *L) {
-    sm_slice_params p = {.dim = lsm_check_dim(L, 2, lsm_check_tensor(L, 1)->ndim), .step = 1};
+    sm_slice_params p = {.dim = lsm_check_dim(L, 2, lsm_check_tensor(L, 1)->ndim),
+                         .step = 1};
     lua_Integer start = luaL_checkinteger(L, 3), length = luaL_checkinteger(L, 4);
     int64_t size = lsm_check_tensor(L, 1)->shape[p.dim];
     p.start = start < 0 && start >= -size ? start + size : start > 0 ? start - 1 : -1;
@@ -161,7 +167,8 @@ static int l_select(lua_State *L) {
 static int l_unbind(lua_State *L) {
     sm_tensor *t = lsm_check_tensor(L, 1);
     luaL_argcheck(L, t->ndim > 0, 1, "unbind: a 0-d tensor has no dimensions");
-    sm_select_params p = {.dim = lua_isnoneornil(L, 2) ? 0 : lsm_check_dim(L, 2, t->ndim)};
+    sm_select_params p = {.dim =
+                              lua_isnoneornil(L, 2) ? 0 : lsm_check_dim(L, 2, t->ndim)};
     int64_t size = t->shape[p.dim];
     lua_settop(L, 2);
     lua_newtable(L);
@@ -172,20 +179,13 @@ static int l_unbind(lua_State *L) {
     return 1;
 }
 
-static const luaL_Reg methods[] = {{"view", l_view},
-                                   {"reshape", l_reshape},
-                                   {"flatten", l_flatten},
-                                   {"squeeze", l_squeeze},
-                                   {"unsqueeze", l_unsqueeze},
-                                   {"permute", l_permute},
-                                   {"transpose", l_transpose},
-                                   {"t", l_t},
-                                   {"expand", l_expand},
-                                   {"expand_as", l_expand_as},
-                                   {"narrow", l_narrow},
-                                   {"select", l_select},
-                                   {"unbind", l_unbind},
-                                   {NULL, NULL}};
+static const luaL_Reg methods[] = {{"view", l_view},           {"reshape", l_reshape},
+                                   {"flatten", l_flatten},     {"squeeze", l_squeeze},
+                                   {"unsqueeze", l_unsqueeze}, {"permute", l_permute},
+                                   {"transpose", l_transpose}, {"t", l_t},
+                                   {"expand", l_expand},       {"expand_as", l_expand_as},
+                                   {"narrow", l_narrow},       {"select", l_select},
+                                   {"unbind", l_unbind},       {NULL, NULL}};
 
 void lsm_open_view(lua_State *L) {
     lsm_methods(L, methods);

@@ -1,4 +1,5 @@
-/* state.h: what the bindings keep for one Lua state, and what only the tensor bindings share. */
+/* state.h: what the bindings keep for one Lua state, and what only the tensor bindings
+ * share. */
 #ifndef SM_LUA_STATE_H
 #define SM_LUA_STATE_H
 
@@ -21,7 +22,8 @@ lsm_state *lsm_get_state(lua_State *L);
 sm_tensor *lsm_push_nested(lua_State *L, int arg, sm_dtype dtype);
 /* Pushes one element as a number. */
 void lsm_push_element(lua_State *L, const sm_tensor *t, int64_t at);
-/* Copies the number or tensor at `arg` into dst (broadcast, converted), checking that it may. */
+/* Copies the number or tensor at `arg` into dst (broadcast, converted), checking that it
+ * may. */
 void lsm_assign(lua_State *L, sm_tensor *dst, int arg, const char *what);
 
 /* Switches requires_grad of a leaf; raises for other tensors. */

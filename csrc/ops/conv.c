@@ -22,15 +22,20 @@ static sm_status check_params(const sm_conv2d_params *p, sm_error *err) {
     static const char *const axes[] = {"height", "width"};
     for (int a = 0; a < 2; a++) {
         if (p->stride[a] < 1 || p->dilation[a] < 1)
-            return sm_fail(err, SM_EINVAL, 0, "conv2d: %s must be at least 1, got %lld (%s)",
-                           p->stride[a] < 1 ? "stride" : "dilation",
-                           (long long)(p->stride[a] < 1 ? p->stride[a] : p->dilation[a]), axes[a]);
+            return sm_fail(
+                err, SM_EINVAL, 0, "conv2d: %s must be at least 1, got %lld (%s)",
+                p->stride[a] < 1 ? "stride" : "dilation",
+                (long long)(p->stride[a] < 1 ? p->stride[a] : p->dilation[a]), axes[a]);
         if (p->padding[a] < 0)
-            return sm_fail(err, SM_EINVAL, 0, "conv2d: padding must not be negative, got %lld (%s)",
+            return sm_fail(err, SM_EINVAL, 0,
+                           "conv2d: padding must not be negative, got %lld (%s)",
                            (long long)p->padding[a], axes[a]);
-        if (p->stride[a] > INT32_MAX || p->dilation[a] > INT32_MAX || p->padding[a] > INT32_MAX)
-            return sm_fail(err, SM_EINVAL, 0, "conv2d: stride, dilation and padding must be below "
-                           "2^31 (%s)", axes[a]);
+        if (p->stride[a] > INT32_MAX || p->dilation[a] > INT32_MAX ||
+            p->padding[a] > INT32_MAX)
+            return sm_fail(err, SM_EINVAL, 0,
+                           "conv2d: stride, dilation and padding must be below "
+                           "2^31 (%s)",
+                           axes[a]);
     }
     if (p->groups < 1)
         return sm_fail(err, SM_EINVAL, 0, "conv2d: groups must be at least 1, got %lld",
@@ -41,17 +46,21 @@ static sm_status check_params(const sm_conv2d_params *p, sm_error *err) {
 static sm_status check_channels(const sm_call *call, sm_error *err) {
     char xs[SM_SHAPE_TEXT], ws[SM_SHAPE_TEXT];
     const sm_conv2d_params *p = call->params;
-    const sm_tensor *x = call->in[0], *w = call->in[1], *b = call->n_in > 2 ? call->in[2] : NULL;
+    const sm_tensor *x = call->in[0], *w = call->in[1],
+                    *b = call->n_in > 2 ? call->in[2] : NULL;
     int64_t wants;
     if (!__builtin_mul_overflow(w->shape[1], p->groups, &wants) && x->shape[1] != wants)
-        return sm_fail(err, SM_EINVAL, 1,
-                       "conv2d: input has %lld channels, weight %s wants %lld (groups = %lld)",
-                       (long long)x->shape[1], sm_tensor_shape_text(ws, w), (long long)wants,
-                       (long long)p->groups);
+        return sm_fail(
+            err, SM_EINVAL, 1,
+            "conv2d: input has %lld channels, weight %s wants %lld (groups = %lld)",
+            (long long)x->shape[1], sm_tensor_shape_text(ws, w), (long long)wants,
+            (long long)p->groups);
     if (w->shape[0] % p->groups != 0)
-        return sm_fail(err, SM_EINVAL, 2, "conv2d: %lld groups do not divide the %lld output "
+        return sm_fail(err, SM_EINVAL, 2,
+                       "conv2d: %lld groups do not divide the %lld output "
                        "channels of weight %s",
-                       (long long)p->groups, (long long)w->shape[0], sm_tensor_shape_text(ws, w));
+                       (long long)p->groups, (long long)w->shape[0],
+                       sm_tensor_shape_text(ws, w));
     if (w->shape[2] < 1 || w->shape[3] < 1)
         return sm_fail(err, SM_EINVAL, 2, "conv2d: the kernel is empty: weight %s",
                        sm_tensor_shape_text(ws, w));
@@ -63,10 +72,20 @@ static sm_status check_channels(const sm_call *call, sm_error *err) {
 
 /* The kernel's description of the call. */
 static sm_conv2d geometry(const int64_t *x, const int64_t *w, const sm_conv2d_params *p) {
-    sm_conv2d g = {.n = x[0], .c = x[1], .h = x[2], .w = x[3], .o = w[0], .kh = w[2], .kw = w[3],
-                   .stride_h = p->stride[0], .stride_w = p->stride[1], .pad_h = p->padding[0],
-                   .pad_w = p->padding[1], .dilation_h = p->dilation[0],
-                   .dilation_w = p->dilation[1], .groups = p->groups};
+    sm_conv2d g = {.n = x[0],
+                   .c = x[1],
+                   .h = x[2],
+                   .w = x[3],
+                   .o = w[0],
+                   .kh = w[2],
+                   .kw = w[3],
+                   .stride_h = p->stride[0],
+                   .stride_w = p->stride[1],
+                   .pad_h = p->padding[0],
+                   .pad_w = p->padding[1],
+                   .dilation_h = p->dilation[0],
+                   .dilation_w = p->dilation[1],
+                   .groups = p->groups};
     g.oh = sm_conv2d_out(g.h, g.kh, g.stride_h, g.pad_h, g.dilation_h);
     g.ow = sm_conv2d_out(g.w, g.kw, g.stride_w, g.pad_w, g.dilation_w);
     return g;
@@ -84,13 +103,15 @@ static sm_status conv2d_check(sm_call *call, sm_error *err) {
         return status;
     sm_conv2d g = geometry(call->in[0]->shape, call->in[1]->shape, p);
     if (g.oh < 1 || g.ow < 1)
-        return sm_fail(err, SM_EINVAL, 1,
-                       "conv2d: kernel %lldx%lld (dilation %lldx%lld) is larger than input %s with "
-                       "padding %lldx%lld",
-                       (long long)g.kh, (long long)g.kw, (long long)g.dilation_h,
-                       (long long)g.dilation_w, sm_tensor_shape_text(xs, call->in[0]),
-                       (long long)g.pad_h, (long long)g.pad_w);
-    call->meta[0] = (sm_meta){.dtype = SM_F32, .ndim = 4, .shape = {g.n, g.o, g.oh, g.ow}};
+        return sm_fail(
+            err, SM_EINVAL, 1,
+            "conv2d: kernel %lldx%lld (dilation %lldx%lld) is larger than input %s with "
+            "padding %lldx%lld",
+            (long long)g.kh, (long long)g.kw, (long long)g.dilation_h,
+            (long long)g.dilation_w, sm_tensor_shape_text(xs, call->in[0]),
+            (long long)g.pad_h, (long long)g.pad_w);
+    call->meta[0] =
+        (sm_meta){.dtype = SM_F32, .ndim = 4, .shape = {g.n, g.o, g.oh, g.ow}};
     return SM_OK;
 }
 
@@ -136,8 +157,9 @@ static sm_status masked_gradient(const sm_back *back, sm_tensor **out, sm_error 
     return status;
 }
 
-static sm_status conv2d_backward_weight(sm_back *back, const sm_conv2d *g, const sm_tensor *x,
-                                        const sm_tensor *dy, sm_error *err) {
+static sm_status conv2d_backward_weight(sm_back *back, const sm_conv2d *g,
+                                        const sm_tensor *x, const sm_tensor *dy,
+                                        sm_error *err) {
     sm_tensor *dw, *db = NULL;
     bool wants_bias = back->n_in > 2 && back->want[2];
     sm_status status;
@@ -177,6 +199,12 @@ static sm_status conv2d_backward(sm_back *back, sm_error *err) {
     return status;
 }
 
-const sm_op sm_op_conv2d = {.name = "conv2d", .min_in = 2, .max_in = 3, .n_out = 1, .save_in = 3,
-                            .params_size = sizeof(sm_conv2d_params), .check = conv2d_check,
-                            .forward = conv2d_forward, .backward = conv2d_backward};
+const sm_op sm_op_conv2d = {.name = "conv2d",
+                            .min_in = 2,
+                            .max_in = 3,
+                            .n_out = 1,
+                            .save_in = 3,
+                            .params_size = sizeof(sm_conv2d_params),
+                            .check = conv2d_check,
+                            .forward = conv2d_forward,
+                            .backward = conv2d_backward};

@@ -1,4 +1,5 @@
-/* conv.h: 2-D convolution. Operands: input [N,C,H,W], weight [O,C/groups,KH,KW], bias [O] or none. */
+/* conv.h: 2-D convolution. Operands: input [N,C,H,W], weight [O,C/groups,KH,KW], bias [O]
+ * or none. */
 #ifndef SM_OPS_CONV_H
 #define SM_OPS_CONV_H
 

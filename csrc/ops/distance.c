@@ -7,7 +7,8 @@
 #include "base/pool.h"
 #include "kernels/gemm.h"
 
-static sm_status check_matrix(const sm_call *call, int i, const char *name, sm_error *err) {
+static sm_status check_matrix(const sm_call *call, int i, const char *name,
+                              sm_error *err) {
     sm_status status = sm_want_dtype(call, i, name, SM_F32, err);
     return status == SM_OK ? sm_want_ndim(call, i, name, 2, "[N,D]", err) : status;
 }
@@ -20,9 +21,11 @@ static sm_status check_pair(sm_call *call, sm_error *err) {
     if (status != SM_OK)
         return status;
     if (!sm_tensor_same_shape(call->in[0], call->in[1]))
-        return sm_fail(err, SM_EINVAL, 2, "%s: a %s and b %s must have one shape", call->op->name,
-                       sm_tensor_shape_text(a, call->in[0]), sm_tensor_shape_text(b, call->in[1]));
-    call->meta[0] = (sm_meta){.dtype = SM_F32, .ndim = 1, .shape = {call->in[0]->shape[0]}};
+        return sm_fail(err, SM_EINVAL, 2, "%s: a %s and b %s must have one shape",
+                       call->op->name, sm_tensor_shape_text(a, call->in[0]),
+                       sm_tensor_shape_text(b, call->in[1]));
+    call->meta[0] =
+        (sm_meta){.dtype = SM_F32, .ndim = 1, .shape = {call->in[0]->shape[0]}};
     return SM_OK;
 }
 
@@ -35,7 +38,8 @@ typedef struct rows {
 } rows;
 
 /* Opens both inputs dense, runs fn over the rows, lets them go. */
-static sm_status run_rows(sm_tensor *a, sm_tensor *b, rows *r, sm_range_fn fn, sm_error *err) {
+static sm_status run_rows(sm_tensor *a, sm_tensor *b, rows *r, sm_range_fn fn,
+                          sm_error *err) {
     sm_tensor *da, *db;
     sm_status status = sm_tensor_contiguous(a, &da, err);
     if (status != SM_OK)
@@ -112,7 +116,8 @@ static double slope(const rows *r, double x, double y) {
     return x == 0 ? 0 : sign * pow(fabs(x) / y, r->p - 1);
 }
 
-static void distance_gradient_rows(void *context, int64_t begin, int64_t end, int thread) {
+static void distance_gradient_rows(void *context, int64_t begin, int64_t end,
+                                   int thread) {
     rows *r = context;
     (void)thread;
     for (int64_t i = begin; i < end; i++) {
@@ -147,10 +152,15 @@ static sm_status pairwise_backward(sm_back *back, sm_error *err) {
     return run_gradients(back, &r, distance_gradient_rows, err);
 }
 
-const sm_op sm_op_pairwise_distance = {
-    .name = "pairwise_distance", .min_in = 2, .max_in = 2, .n_out = 1, .save_in = 3,
-    .params_size = sizeof(sm_pairwise_params), .check = pairwise_check,
-    .forward = pairwise_forward, .backward = pairwise_backward};
+const sm_op sm_op_pairwise_distance = {.name = "pairwise_distance",
+                                       .min_in = 2,
+                                       .max_in = 2,
+                                       .n_out = 1,
+                                       .save_in = 3,
+                                       .params_size = sizeof(sm_pairwise_params),
+                                       .check = pairwise_check,
+                                       .forward = pairwise_forward,
+                                       .backward = pairwise_backward};
 
 /* ---- cosine similarity ---- */
 
@@ -187,7 +197,8 @@ static void cosine_gradient_rows(void *context, int64_t begin, int64_t end, int 
         double length = sqrt(s.aa * s.bb);
         bool tiny = !(length > r->eps);
         double inverse = 1 / (tiny ? r->eps : length);
-        double ca = tiny ? 0 : s.ab * inverse / s.aa, cb = tiny ? 0 : s.ab * inverse / s.bb;
+        double ca = tiny ? 0 : s.ab * inverse / s.aa,
+               cb = tiny ? 0 : s.ab * inverse / s.bb;
         for (int64_t j = i * r->d; j < (i + 1) * r->d; j++) {
             if (r->da)
                 r->da[j] = (float)(r->dy[i] * (r->b[j] * inverse - ca * r->a[j]));
@@ -209,10 +220,15 @@ static sm_status cosine_backward(sm_back *back, sm_error *err) {
     return run_gradients(back, &r, cosine_gradient_rows, err);
 }
 
-const sm_op sm_op_cosine_similarity = {
-    .name = "cosine_similarity", .min_in = 2, .max_in = 2, .n_out = 1, .save_in = 3,
-    .params_size = sizeof(sm_cosine_params), .check = check_pair, .forward = cosine_forward,
-    .backward = cosine_backward};
+const sm_op sm_op_cosine_similarity = {.name = "cosine_similarity",
+                                       .min_in = 2,
+                                       .max_in = 2,
+                                       .n_out = 1,
+                                       .save_in = 3,
+                                       .params_size = sizeof(sm_cosine_params),
+                                       .check = check_pair,
+                                       .forward = cosine_forward,
+                                       .backward = cosine_backward};
 
 /* ---- all against all ---- */
 
@@ -224,9 +240,11 @@ static sm_status cdist_check(sm_call *call, sm_error *err) {
     if (status != SM_OK)
         return status;
     if (call->in[0]->shape[1] != call->in[1]->shape[1])
-        return sm_fail(err, SM_EINVAL, 2, "cdist: a %s and b %s must agree in their columns",
-                       sm_tensor_shape_text(a, call->in[0]), sm_tensor_shape_text(b, call->in[1]));
-    call->meta[0] = (sm_meta){.dtype = SM_F32, .ndim = 2,
+        return sm_fail(
+            err, SM_EINVAL, 2, "cdist: a %s and b %s must agree in their columns",
+            sm_tensor_shape_text(a, call->in[0]), sm_tensor_shape_text(b, call->in[1]));
+    call->meta[0] = (sm_meta){.dtype = SM_F32,
+                              .ndim = 2,
                               .shape = {call->in[0]->shape[0], call->in[1]->shape[0]}};
     return SM_OK;
 }
@@ -245,7 +263,8 @@ static double distance2(const float *a, const float *b, int64_t d) {
     return sum;
 }
 
-/* y holds -2 a.b: adds the lengths. Where they cancel (close rows) the difference is formed anew. */
+/* y holds -2 a.b: adds the lengths. Where they cancel (close rows) the difference is
+ * formed anew. */
 static void finish_distances(const rows *a, const rows *b, float *y, const double *b2,
                              bool squared) {
     for (int64_t i = 0; i < a->n; i++) {
@@ -259,8 +278,8 @@ static void finish_distances(const rows *a, const rows *b, float *y, const doubl
     }
 }
 
-static sm_status cdist_dense(const sm_tensor *a, const sm_tensor *b, float *y, bool squared,
-                             sm_error *err) {
+static sm_status cdist_dense(const sm_tensor *a, const sm_tensor *b, float *y,
+                             bool squared, sm_error *err) {
     rows ra = {.n = a->shape[0], .d = a->shape[1], .a = sm_f32(a)};
     rows rb = {.n = b->shape[0], .d = b->shape[1], .a = sm_f32(b)};
     int64_t ld = ra.d > 0 ? ra.d : 1;
@@ -269,8 +288,8 @@ static sm_status cdist_dense(const sm_tensor *a, const sm_tensor *b, float *y, b
         return sm_fail(err, SM_ENOMEM, 0, "cdist: out of memory");
     for (int64_t k = 0; k < rb.n; k++)
         b2[k] = length2(rb.a + k * rb.d, rb.d);
-    sm_status status = sm_gemm(false, true, ra.n, rb.n, ra.d, -2, ra.a, ld, rb.a, ld, 0, y,
-                               rb.n > 0 ? rb.n : 1, err);
+    sm_status status = sm_gemm(false, true, ra.n, rb.n, ra.d, -2, ra.a, ld, rb.a, ld, 0,
+                               y, rb.n > 0 ? rb.n : 1, err);
     if (status == SM_OK)
         finish_distances(&ra, &rb, y, b2, squared);
     sm_free(b2);
@@ -292,9 +311,11 @@ static sm_status cdist_forward(sm_call *call, sm_error *err) {
     return status;
 }
 
-/* d = sum of weights[i][k] (x_i - z_k) over k: rowsum(w) x - w z. `trans`: w is stored transposed. */
-static sm_status weighted_differences(const float *w, bool trans, int64_t n, int64_t m, int64_t d,
-                                      const float *x, const float *z, float *dx, sm_error *err) {
+/* d = sum of weights[i][k] (x_i - z_k) over k: rowsum(w) x - w z. `trans`: w is stored
+ * transposed. */
+static sm_status weighted_differences(const float *w, bool trans, int64_t n, int64_t m,
+                                      int64_t d, const float *x, const float *z,
+                                      float *dx, sm_error *err) {
     int64_t ld = d > 0 ? d : 1;
     for (int64_t i = 0; i < n; i++) {
         double sum = 0;
@@ -304,18 +325,21 @@ static sm_status weighted_differences(const float *w, bool trans, int64_t n, int
             dx[i * d + j] = (float)(sum * x[i * d + j]);
     }
     int64_t ldw = trans ? n : m;
-    return sm_gemm(trans, false, n, d, m, -1, w, ldw > 0 ? ldw : 1, z, ld, 1, dx, ld, err);
+    return sm_gemm(trans, false, n, d, m, -1, w, ldw > 0 ? ldw : 1, z, ld, 1, dx, ld,
+                   err);
 }
 
-static sm_status cdist_gradients(sm_back *back, const sm_tensor *a, const sm_tensor *b, float *w,
-                                 sm_error *err) {
+static sm_status cdist_gradients(sm_back *back, const sm_tensor *a, const sm_tensor *b,
+                                 float *w, sm_error *err) {
     int64_t n = a->shape[0], m = b->shape[0], d = a->shape[1];
     sm_tensor *t;
     sm_status status = SM_OK;
     if (back->want[0] && (status = sm_din(back, 0, &t, err)) == SM_OK)
-        status = weighted_differences(w, false, n, m, d, sm_f32(a), sm_f32(b), sm_f32(t), err);
+        status =
+            weighted_differences(w, false, n, m, d, sm_f32(a), sm_f32(b), sm_f32(t), err);
     if (status == SM_OK && back->want[1] && (status = sm_din(back, 1, &t, err)) == SM_OK)
-        status = weighted_differences(w, true, m, n, d, sm_f32(b), sm_f32(a), sm_f32(t), err);
+        status =
+            weighted_differences(w, true, m, n, d, sm_f32(b), sm_f32(a), sm_f32(t), err);
     return status;
 }
 
@@ -346,7 +370,13 @@ static sm_status cdist_backward(sm_back *back, sm_error *err) {
     return status;
 }
 
-const sm_op sm_op_cdist = {.name = "cdist", .min_in = 2, .max_in = 2, .n_out = 1, .save_in = 3,
-                           .save_out = 1, .params_size = sizeof(sm_cdist_params),
-                           .check = cdist_check, .forward = cdist_forward,
+const sm_op sm_op_cdist = {.name = "cdist",
+                           .min_in = 2,
+                           .max_in = 2,
+                           .n_out = 1,
+                           .save_in = 3,
+                           .save_out = 1,
+                           .params_size = sizeof(sm_cdist_params),
+                           .check = cdist_check,
+                           .forward = cdist_forward,
                            .backward = cdist_backward};

@@ -1,4 +1,5 @@
-/* dropout.c: see dropout.h. Backward draws the mask again from the same counter: nothing is kept. */
+/* dropout.c: see dropout.h. Backward draws the mask again from the same counter: nothing
+ * is kept. */
 #include "ops/dropout.h"
 
 #include "base/pool.h"
@@ -7,7 +8,8 @@ static sm_status dropout_check(sm_call *call, sm_error *err) {
     const sm_dropout_params *p = call->params;
     sm_out_like(call, 0);
     if (!(p->p >= 0 && p->p <= 1))
-        return sm_fail(err, SM_EINVAL, 0, "dropout: p must be from 0 to 1, got %g", (double)p->p);
+        return sm_fail(err, SM_EINVAL, 0, "dropout: p must be from 0 to 1, got %g",
+                       (double)p->p);
     return sm_want_dtype(call, 0, "input", SM_F32, err);
 }
 
@@ -53,6 +55,11 @@ static sm_status dropout_backward(sm_back *back, sm_error *err) {
     return status == SM_OK ? apply_mask(back->params, back->dout[0], dx, err) : status;
 }
 
-const sm_op sm_op_dropout = {.name = "dropout", .min_in = 1, .max_in = 1, .n_out = 1,
-                             .params_size = sizeof(sm_dropout_params), .check = dropout_check,
-                             .forward = dropout_forward, .backward = dropout_backward};
+const sm_op sm_op_dropout = {.name = "dropout",
+                             .min_in = 1,
+                             .max_in = 1,
+                             .n_out = 1,
+                             .params_size = sizeof(sm_dropout_params),
+                             .check = dropout_check,
+                             .forward = dropout_forward,
+                             .backward = dropout_backward};

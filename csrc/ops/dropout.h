@@ -5,8 +5,8 @@
 #include "base/rng.h"
 #include "ops/op.h"
 
-/* Each element is 0 with probability p, else divided by 1 - p. Element i draws from the generator's
- * block i/4, so the result does not depend on the number of threads. */
+/* Each element is 0 with probability p, else divided by 1 - p. Element i draws from the
+ * generator's block i/4, so the result does not depend on the number of threads. */
 typedef struct sm_dropout_params {
     float p;
     sm_rng rng;

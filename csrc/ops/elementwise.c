@@ -7,9 +7,10 @@
 static const char *const binary_names[SM_BINARY_COUNT] = {
     "add", "sub", "mul", "div", "pow", "maximum", "minimum", "remainder", "floor_divide"};
 static const char *const unary_names[SM_UNARY_COUNT] = {
-    "exp",  "log",     "sqrt", "abs",        "neg",  "reciprocal", "square", "sign",  "floor",
-    "ceil", "round",   "sin",  "cos",        "tanh", "sigmoid",    "relu",   "leaky_relu",
-    "gelu", "gelu",    "erf",  "log1p",      "expm1", "softplus",  "clamp",  "pow"};
+    "exp",     "log",      "sqrt",       "abs",   "neg",  "reciprocal", "square",
+    "sign",    "floor",    "ceil",       "round", "sin",  "cos",        "tanh",
+    "sigmoid", "relu",     "leaky_relu", "gelu",  "gelu", "erf",        "log1p",
+    "expm1",   "softplus", "clamp",      "pow"};
 static const char *const comparison_names[] = {"eq", "ne", "lt", "le", "gt", "ge"};
 
 sm_status sm_cast(sm_tensor *t, sm_dtype dtype, sm_tensor **out, sm_error *err) {
@@ -98,9 +99,16 @@ static const char *unary_label(const void *params) {
     return unary_names[((const sm_unary_params *)params)->kind];
 }
 
-const sm_op sm_op_unary = {.name = "unary", .label = unary_label, .min_in = 1, .max_in = 1, .n_out = 1, .save_in = 1,
-                           .save_out = 1, .params_size = sizeof(sm_unary_params),
-                           .check = unary_check, .forward = unary_forward,
+const sm_op sm_op_unary = {.name = "unary",
+                           .label = unary_label,
+                           .min_in = 1,
+                           .max_in = 1,
+                           .n_out = 1,
+                           .save_in = 1,
+                           .save_out = 1,
+                           .params_size = sizeof(sm_unary_params),
+                           .check = unary_check,
+                           .forward = unary_forward,
                            .backward = unary_backward};
 
 /* ---- binary ---- */
@@ -110,7 +118,8 @@ static sm_status broadcast(sm_call *call, int i, const char *name, sm_error *err
     char a[SM_SHAPE_TEXT], b[SM_SHAPE_TEXT];
     const sm_tensor *x = call->in[i], *y = call->in[i + 1];
     sm_meta *meta = &call->meta[0];
-    if (sm_broadcast_shape(x->ndim, x->shape, y->ndim, y->shape, &meta->ndim, meta->shape))
+    if (sm_broadcast_shape(x->ndim, x->shape, y->ndim, y->shape, &meta->ndim,
+                           meta->shape))
         return SM_OK;
     return sm_fail(err, SM_EINVAL, i + 2, "%s: shapes %s and %s do not broadcast", name,
                    sm_tensor_shape_text(a, x), sm_tensor_shape_text(b, y));
@@ -148,15 +157,22 @@ static int64_t floor_quotient(int64_t a, int64_t b) {
 
 static int64_t integer_binary(sm_binary kind, int64_t a, int64_t b) {
     switch (kind) {
-    case SM_ADD: return (int64_t)((uint64_t)a + (uint64_t)b);
-    case SM_SUB: return (int64_t)((uint64_t)a - (uint64_t)b);
-    case SM_MUL: return (int64_t)((uint64_t)a * (uint64_t)b);
-    case SM_POWER: return integer_power(a, b);
-    case SM_MAXIMUM: return a > b ? a : b;
-    case SM_MINIMUM: return a < b ? a : b;
+    case SM_ADD:
+        return (int64_t)((uint64_t)a + (uint64_t)b);
+    case SM_SUB:
+        return (int64_t)((uint64_t)a - (uint64_t)b);
+    case SM_MUL:
+        return (int64_t)((uint64_t)a * (uint64_t)b);
+    case SM_POWER:
+        return integer_power(a, b);
+    case SM_MAXIMUM:
+        return a > b ? a : b;
+    case SM_MINIMUM:
+        return a < b ? a : b;
     case SM_REMAINDER:
         return (int64_t)((uint64_t)a - (uint64_t)floor_quotient(a, b) * (uint64_t)b);
-    default: return floor_quotient(a, b);
+    default:
+        return floor_quotient(a, b);
     }
 }
 
@@ -184,7 +200,8 @@ static sm_status check_divisor(sm_binary kind, sm_tensor *b, sm_error *err) {
     if (status != SM_OK)
         return status;
     if (has_zero(dense))
-        status = sm_fail(err, SM_EINVAL, 2, "%s: integer division by zero", binary_names[kind]);
+        status = sm_fail(err, SM_EINVAL, 2, "%s: integer division by zero",
+                         binary_names[kind]);
     sm_tensor_unref(dense);
     return status;
 }
@@ -220,7 +237,8 @@ static sm_status binary_forward(sm_call *call, sm_error *err) {
 }
 
 /* The gradient of one operand in the result's shape, then summed to its own. */
-static sm_status binary_operand(sm_back *back, int i, sm_tensor *a, sm_tensor *b, sm_error *err) {
+static sm_status binary_operand(sm_back *back, int i, sm_tensor *a, sm_tensor *b,
+                                sm_error *err) {
     const sm_binary_params *p = back->params;
     sm_tensor *full;
     bool same = p->kind == SM_ADD || (p->kind == SM_SUB && i == 0);
@@ -256,9 +274,16 @@ static const char *binary_label(const void *params) {
     return binary_names[((const sm_binary_params *)params)->kind];
 }
 
-const sm_op sm_op_binary = {.name = "binary", .label = binary_label, .min_in = 2, .max_in = 2, .n_out = 1, .save_in = 3,
-                            .params_size = sizeof(sm_binary_params), .check = binary_check,
-                            .forward = binary_forward, .backward = binary_backward};
+const sm_op sm_op_binary = {.name = "binary",
+                            .label = binary_label,
+                            .min_in = 2,
+                            .max_in = 2,
+                            .n_out = 1,
+                            .save_in = 3,
+                            .params_size = sizeof(sm_binary_params),
+                            .check = binary_check,
+                            .forward = binary_forward,
+                            .backward = binary_backward};
 
 /* ---- comparisons ---- */
 
@@ -268,20 +293,21 @@ static sm_status compare_check(sm_call *call, sm_error *err) {
     return broadcast(call, 0, comparison_names[p->kind], err);
 }
 
-#define COMPARE_LINE(NAME, T)                                                                     \
-    static void NAME(const void *context, int64_t n, char *const *data, const int64_t *stride) { \
-        sm_comparison kind = *(const sm_comparison *)context;                                     \
-        uint8_t *y = (uint8_t *)data[0];                                                          \
-        const T *a = (const T *)data[1], *b = (const T *)data[2];                                 \
-        for (int64_t i = 0; i < n; i++) {                                                         \
-            T u = a[i * stride[1]], v = b[i * stride[2]];                                         \
-            y[i * stride[0]] = kind == SM_EQ   ? u == v                                           \
-                               : kind == SM_NE ? u != v                                           \
-                               : kind == SM_LT ? u < v                                            \
-                               : kind == SM_LE ? u <= v                                           \
-                               : kind == SM_GT ? u > v                                            \
-                                               : u >= v;                                          \
-        }                                                                                         \
+#define COMPARE_LINE(NAME, T)                                                            \
+    static void NAME(const void *context, int64_t n, char *const *data,                  \
+                     const int64_t *stride) {                                            \
+        sm_comparison kind = *(const sm_comparison *)context;                            \
+        uint8_t *y = (uint8_t *)data[0];                                                 \
+        const T *a = (const T *)data[1], *b = (const T *)data[2];                        \
+        for (int64_t i = 0; i < n; i++) {                                                \
+            T u = a[i * stride[1]], v = b[i * stride[2]];                                \
+            y[i * stride[0]] = kind == SM_EQ   ? u == v                                  \
+                               : kind == SM_NE ? u != v                                  \
+                               : kind == SM_LT ? u < v                                   \
+                               : kind == SM_LE ? u <= v                                  \
+                               : kind == SM_GT ? u > v                                   \
+                                               : u >= v;                                 \
+        }                                                                                \
     }
 COMPARE_LINE(compare_f32, float)
 COMPARE_LINE(compare_i64, int64_t)
@@ -301,8 +327,12 @@ static sm_status compare_forward(sm_call *call, sm_error *err) {
     return SM_OK;
 }
 
-const sm_op sm_op_compare = {.name = "compare", .min_in = 2, .max_in = 2, .n_out = 1,
-                             .params_size = sizeof(sm_compare_params), .check = compare_check,
+const sm_op sm_op_compare = {.name = "compare",
+                             .min_in = 2,
+                             .max_in = 2,
+                             .n_out = 1,
+                             .params_size = sizeof(sm_compare_params),
+                             .check = compare_check,
                              .forward = compare_forward};
 
 static sm_status classify_check(sm_call *call, sm_error *err) {
@@ -318,7 +348,8 @@ static void classify_line(const void *context, int64_t n, char *const *data,
     uint8_t *y = (uint8_t *)data[0];
     const float *x = (const float *)data[1];
     for (int64_t i = 0; i < n; i++)
-        y[i * stride[0]] = finite ? isfinite(x[i * stride[1]]) != 0 : isnan(x[i * stride[1]]) != 0;
+        y[i * stride[0]] =
+            finite ? isfinite(x[i * stride[1]]) != 0 : isnan(x[i * stride[1]]) != 0;
 }
 
 static sm_status classify_forward(sm_call *call, sm_error *err) {
@@ -334,8 +365,12 @@ static sm_status classify_forward(sm_call *call, sm_error *err) {
     return SM_OK;
 }
 
-const sm_op sm_op_classify = {.name = "classify", .min_in = 1, .max_in = 1, .n_out = 1,
-                              .params_size = sizeof(sm_classify_params), .check = classify_check,
+const sm_op sm_op_classify = {.name = "classify",
+                              .min_in = 1,
+                              .max_in = 1,
+                              .n_out = 1,
+                              .params_size = sizeof(sm_classify_params),
+                              .check = classify_check,
                               .forward = classify_forward};
 
 /* ---- where ---- */
@@ -351,20 +386,23 @@ static sm_status where_check(sm_call *call, sm_error *err) {
     if (m->dtype != SM_U8)
         return sm_fail(err, SM_EINVAL, 1, "where: mask must be uint8, got %s",
                        sm_dtype_name(m->dtype));
-    if (!sm_broadcast_shape(m->ndim, m->shape, pair.ndim, pair.shape, &meta->ndim, meta->shape))
+    if (!sm_broadcast_shape(m->ndim, m->shape, pair.ndim, pair.shape, &meta->ndim,
+                            meta->shape))
         return sm_fail(err, SM_EINVAL, 1, "where: mask %s does not broadcast with %s",
-                       sm_tensor_shape_text(mask, m), sm_shape_text(value, pair.ndim, pair.shape));
+                       sm_tensor_shape_text(mask, m),
+                       sm_shape_text(value, pair.ndim, pair.shape));
     return SM_OK;
 }
 
-#define WHERE_LINE(NAME, T)                                                                       \
-    static void NAME(const void *context, int64_t n, char *const *data, const int64_t *stride) { \
-        T *y = (T *)data[0];                                                                      \
-        const uint8_t *m = (const uint8_t *)data[1];                                              \
-        const T *a = (const T *)data[2], *b = (const T *)data[3];                                 \
-        (void)context;                                                                            \
-        for (int64_t i = 0; i < n; i++)                                                           \
-            y[i * stride[0]] = m[i * stride[1]] ? a[i * stride[2]] : b[i * stride[3]];            \
+#define WHERE_LINE(NAME, T)                                                              \
+    static void NAME(const void *context, int64_t n, char *const *data,                  \
+                     const int64_t *stride) {                                            \
+        T *y = (T *)data[0];                                                             \
+        const uint8_t *m = (const uint8_t *)data[1];                                     \
+        const T *a = (const T *)data[2], *b = (const T *)data[3];                        \
+        (void)context;                                                                   \
+        for (int64_t i = 0; i < n; i++)                                                  \
+            y[i * stride[0]] = m[i * stride[1]] ? a[i * stride[2]] : b[i * stride[3]];   \
     }
 WHERE_LINE(where_f32, float)
 WHERE_LINE(where_i64, int64_t)
@@ -392,7 +430,8 @@ static sm_status where_operand(sm_back *back, int i, sm_tensor *zero, sm_error *
     if (status != SM_OK)
         return status;
     const sm_tensor *dy = back->dout[0];
-    const sm_tensor *tensors[] = {full, back->in[0], i == 1 ? dy : zero, i == 1 ? zero : dy};
+    const sm_tensor *tensors[] = {full, back->in[0], i == 1 ? dy : zero,
+                                  i == 1 ? zero : dy};
     sm_strided walk = walk_of(4, tensors);
     sm_strided_run(&walk, where_f32, NULL);
     return sm_din_unbroadcast(back, i, full, err);
@@ -411,6 +450,11 @@ static sm_status where_backward(sm_back *back, sm_error *err) {
     return status;
 }
 
-const sm_op sm_op_where = {.name = "where", .min_in = 3, .max_in = 3, .n_out = 1, .save_in = 1,
-                           .check = where_check, .forward = where_forward,
+const sm_op sm_op_where = {.name = "where",
+                           .min_in = 3,
+                           .max_in = 3,
+                           .n_out = 1,
+                           .save_in = 1,
+                           .check = where_check,
+                           .forward = where_forward,
                            .backward = where_backward};

@@ -1,7 +1,7 @@
 /* elementwise.h: ops that work element by element, with broadcasting.
  *
- * Operands may be of any dtype; they are brought to a common one first: float32 if any is float32 (or
- * the op needs it: division and the transcendental functions), else int64.
+ * Operands may be of any dtype; they are brought to a common one first: float32 if any is
+ * float32 (or the op needs it: division and the transcendental functions), else int64.
  */
 #ifndef SM_OPS_ELEMENTWISE_H
 #define SM_OPS_ELEMENTWISE_H
@@ -38,10 +38,11 @@ typedef struct sm_classify_params {
 } sm_classify_params;
 extern const sm_op sm_op_classify;
 
-/* *out = t as `dtype` (t itself with one more reference where it is), outside the graph. */
+/* *out = t as `dtype` (t itself with one more reference where it is), outside the graph.
+ */
 sm_status sm_cast(sm_tensor *t, sm_dtype dtype, sm_tensor **out, sm_error *err);
-/* Gives back->din[i] the sum of `full` (one reference is taken over) over the dimensions along which
- * input i was broadcast. */
+/* Gives back->din[i] the sum of `full` (one reference is taken over) over the dimensions
+ * along which input i was broadcast. */
 sm_status sm_din_unbroadcast(sm_back *back, int i, sm_tensor *full, sm_error *err);
 
 #endif

@@ -14,14 +14,14 @@ static sm_status check_dim(const sm_call *call, int dim, sm_error *err) {
 }
 
 /* All of index (dense) must lie in 1..size. */
-static sm_status check_range(const char *name, int operand, const sm_tensor *index, int64_t size,
-                             sm_error *err) {
+static sm_status check_range(const char *name, int operand, const sm_tensor *index,
+                             int64_t size, sm_error *err) {
     const int64_t *at = sm_i64(index);
     for (int64_t i = 0, n = sm_tensor_numel(index); i < n; i++)
         if (at[i] < 1 || at[i] > size)
             return sm_fail(err, SM_EINVAL, operand,
-                           "%s: index %lld at position %lld is out of range 1..%lld", name,
-                           (long long)at[i], (long long)i + 1, (long long)size);
+                           "%s: index %lld at position %lld is out of range 1..%lld",
+                           name, (long long)at[i], (long long)i + 1, (long long)size);
     return SM_OK;
 }
 
@@ -69,7 +69,8 @@ static void copy_slices(void *context, int64_t begin, int64_t end, int thread) {
     size_t bytes = (size_t)s->e.behind * s->item;
     (void)thread;
     for (int64_t i = begin; i < end; i++) {
-        int64_t before = i / s->count, from = before * s->e.size + s->index[i % s->count] - 1;
+        int64_t before = i / s->count,
+                from = before * s->e.size + s->index[i % s->count] - 1;
         memcpy(s->y + (size_t)i * bytes, s->x + (size_t)from * bytes, bytes);
     }
 }
@@ -83,18 +84,24 @@ static sm_status index_select_forward(sm_call *call, sm_error *err) {
     status = sm_tensor_contiguous(call->in[1], &index, err);
     if (status == SM_OK) {
         sm_meta meta = sm_tensor_meta(x);
-        slices s = {sm_tensor_data(call->out[0]), sm_tensor_data(x), sm_i64(index),
-                    index->shape[0], extent_of(&meta, p->dim), sm_dtype_size(x->dtype)};
+        slices s = {sm_tensor_data(call->out[0]),
+                    sm_tensor_data(x),
+                    sm_i64(index),
+                    index->shape[0],
+                    extent_of(&meta, p->dim),
+                    sm_dtype_size(x->dtype)};
         status = check_range("index_select", 2, index, s.e.size, err);
         if (status == SM_OK)
-            sm_parallel_for(s.e.before * s.count, 1 + 65536 / (s.e.behind + 1), copy_slices, &s);
+            sm_parallel_for(s.e.before * s.count, 1 + 65536 / (s.e.behind + 1),
+                            copy_slices, &s);
         sm_tensor_unref(index);
     }
     sm_tensor_unref(x);
     return status;
 }
 
-static void add_slices(float *dx, const float *dy, const int64_t *index, int64_t count, extent e) {
+static void add_slices(float *dx, const float *dy, const int64_t *index, int64_t count,
+                       extent e) {
     for (int64_t i = 0; i < e.before * count; i++) {
         float *to = dx + (i / count * e.size + index[i % count] - 1) * e.behind;
         for (int64_t j = 0; j < e.behind; j++)
@@ -120,14 +127,20 @@ static sm_status index_select_backward(sm_back *back, sm_error *err) {
     return status;
 }
 
-const sm_op sm_op_index_select = {.name = "index_select", .min_in = 2, .max_in = 2, .n_out = 1,
-                                  .save_in = 2, .params_size = sizeof(sm_dim_params),
-                                  .check = index_select_check, .forward = index_select_forward,
+const sm_op sm_op_index_select = {.name = "index_select",
+                                  .min_in = 2,
+                                  .max_in = 2,
+                                  .n_out = 1,
+                                  .save_in = 2,
+                                  .params_size = sizeof(sm_dim_params),
+                                  .check = index_select_check,
+                                  .forward = index_select_forward,
                                   .backward = index_select_backward};
 
 /* ---- gather and scatter_add ---- */
 
-/* index (operand `i`) must have x's dimensions, and no size beyond x's except along dim. */
+/* index (operand `i`) must have x's dimensions, and no size beyond x's except along dim.
+ */
 static sm_status check_index_shape(const sm_call *call, int i, int dim, sm_error *err) {
     char xs[SM_SHAPE_TEXT], is[SM_SHAPE_TEXT];
     const sm_tensor *x = call->in[0], *index = call->in[i];
@@ -136,9 +149,10 @@ static sm_status check_index_shape(const sm_call *call, int i, int dim, sm_error
         fits = d == dim || index->shape[d] <= x->shape[d];
     if (fits)
         return SM_OK;
-    return sm_fail(err, SM_EINVAL, i + 1, "%s: index %s does not fit input %s along dimension %d",
-                   call->op->name, sm_tensor_shape_text(is, index), sm_tensor_shape_text(xs, x),
-                   dim + 1);
+    return sm_fail(err, SM_EINVAL, i + 1,
+                   "%s: index %s does not fit input %s along dimension %d",
+                   call->op->name, sm_tensor_shape_text(is, index),
+                   sm_tensor_shape_text(xs, x), dim + 1);
 }
 
 static sm_status gather_check(sm_call *call, sm_error *err) {
@@ -155,10 +169,11 @@ static sm_status gather_check(sm_call *call, sm_error *err) {
     return SM_OK;
 }
 
-/* For each element of `index` (dense), where it points in a tensor with those strides: calls
- * visit(context, element number, offset). */
+/* For each element of `index` (dense), where it points in a tensor with those strides:
+ * calls visit(context, element number, offset). */
 static void each_target(const sm_tensor *index, int dim, const int64_t *stride,
-                        void (*visit)(void *context, int64_t i, int64_t at), void *context) {
+                        void (*visit)(void *context, int64_t i, int64_t at),
+                        void *context) {
     int64_t place[SM_MAX_DIMS] = {0};
     for (int64_t i = 0, n = sm_tensor_numel(index); i < n; i++) {
         int64_t at = 0;
@@ -194,7 +209,8 @@ static sm_status gather_forward(sm_call *call, sm_error *err) {
     if (status != SM_OK)
         return status;
     status = check_range("gather", 2, index, x->shape[p->dim], err);
-    transfer t = {sm_tensor_data(call->out[0]), sm_tensor_data(x), sm_dtype_size(x->dtype)};
+    transfer t = {sm_tensor_data(call->out[0]), sm_tensor_data(x),
+                  sm_dtype_size(x->dtype)};
     if (status == SM_OK)
         each_target(index, p->dim, x->stride, fetch, &t);
     sm_tensor_unref(index);
@@ -222,12 +238,19 @@ static sm_status gather_backward(sm_back *back, sm_error *err) {
     const sm_dim_params *p = back->params;
     sm_tensor *din;
     sm_status status = sm_din_add(back, 0, &din, err);
-    return status == SM_OK ? add_gathered(din, back->dout[0], back->in[1], p->dim, err) : status;
+    return status == SM_OK ? add_gathered(din, back->dout[0], back->in[1], p->dim, err)
+                           : status;
 }
 
-const sm_op sm_op_gather = {.name = "gather", .min_in = 2, .max_in = 2, .n_out = 1, .save_in = 2,
-                            .params_size = sizeof(sm_dim_params), .check = gather_check,
-                            .forward = gather_forward, .backward = gather_backward};
+const sm_op sm_op_gather = {.name = "gather",
+                            .min_in = 2,
+                            .max_in = 2,
+                            .n_out = 1,
+                            .save_in = 2,
+                            .params_size = sizeof(sm_dim_params),
+                            .check = gather_check,
+                            .forward = gather_forward,
+                            .backward = gather_backward};
 
 static sm_status scatter_add_check(sm_call *call, sm_error *err) {
     const sm_dim_params *p = call->params;
@@ -244,9 +267,9 @@ static sm_status scatter_add_check(sm_call *call, sm_error *err) {
     if (status != SM_OK)
         return status;
     if (!sm_tensor_same_shape(call->in[1], call->in[2]))
-        return sm_fail(err, SM_EINVAL, 3, "scatter_add: source %s must have index's shape %s",
-                       sm_tensor_shape_text(ss, call->in[2]),
-                       sm_tensor_shape_text(is, call->in[1]));
+        return sm_fail(
+            err, SM_EINVAL, 3, "scatter_add: source %s must have index's shape %s",
+            sm_tensor_shape_text(ss, call->in[2]), sm_tensor_shape_text(is, call->in[1]));
     sm_out_like(call, 0);
     return SM_OK;
 }
@@ -287,9 +310,14 @@ static sm_status scatter_add_backward(sm_back *back, sm_error *err) {
     return status;
 }
 
-const sm_op sm_op_scatter_add = {.name = "scatter_add", .min_in = 3, .max_in = 3, .n_out = 1,
-                                 .save_in = 2, .params_size = sizeof(sm_dim_params),
-                                 .check = scatter_add_check, .forward = scatter_add_forward,
+const sm_op sm_op_scatter_add = {.name = "scatter_add",
+                                 .min_in = 3,
+                                 .max_in = 3,
+                                 .n_out = 1,
+                                 .save_in = 2,
+                                 .params_size = sizeof(sm_dim_params),
+                                 .check = scatter_add_check,
+                                 .forward = scatter_add_forward,
                                  .backward = scatter_add_backward};
 
 /* ---- cat ---- */
@@ -308,7 +336,8 @@ static sm_status cat_check(sm_call *call, sm_error *err) {
         for (int d = 0; d < t->ndim && fits; d++)
             fits = d == p->dim || t->shape[d] == first->shape[d];
         if (!fits)
-            return sm_fail(err, SM_EINVAL, 1, "cat: tensor %d is %s %s, which does not go with %s %s "
+            return sm_fail(err, SM_EINVAL, 1,
+                           "cat: tensor %d is %s %s, which does not go with %s %s "
                            "along dimension %d",
                            i + 1, sm_dtype_name(t->dtype), sm_tensor_shape_text(b, t),
                            sm_dtype_name(first->dtype), sm_tensor_shape_text(a, first),
@@ -321,8 +350,8 @@ static sm_status cat_check(sm_call *call, sm_error *err) {
 }
 
 /* A view of `size` elements of `whole` along dim, from `start` on. */
-static sm_status part_of(sm_tensor *whole, int dim, int64_t start, int64_t size, sm_tensor **part,
-                         sm_error *err) {
+static sm_status part_of(sm_tensor *whole, int dim, int64_t start, int64_t size,
+                         sm_tensor **part, sm_error *err) {
     sm_status status = sm_tensor_alias(whole, part, err);
     if (status == SM_OK) {
         (*part)->offset += size ? start * whole->stride[dim] : 0;
@@ -365,9 +394,14 @@ static sm_status cat_backward(sm_back *back, sm_error *err) {
     return SM_OK;
 }
 
-const sm_op sm_op_cat = {.name = "cat", .min_in = 1, .max_in = -1, .n_out = 1,
-                         .params_size = sizeof(sm_dim_params), .check = cat_check,
-                         .forward = cat_forward, .backward = cat_backward};
+const sm_op sm_op_cat = {.name = "cat",
+                         .min_in = 1,
+                         .max_in = -1,
+                         .n_out = 1,
+                         .params_size = sizeof(sm_dim_params),
+                         .check = cat_check,
+                         .forward = cat_forward,
+                         .backward = cat_backward};
 
 /* ---- one_hot ---- */
 
@@ -377,7 +411,8 @@ static sm_status one_hot_check(sm_call *call, sm_error *err) {
     if (status != SM_OK)
         return status;
     if (call->in[0]->ndim == SM_MAX_DIMS)
-        return sm_fail(err, SM_EINVAL, 1, "one_hot: labels have the most dimensions already");
+        return sm_fail(err, SM_EINVAL, 1,
+                       "one_hot: labels have the most dimensions already");
     sm_out_like(call, 0);
     call->meta[0].dtype = SM_F32;
     call->meta[0].shape[call->meta[0].ndim++] = p->classes;
@@ -400,6 +435,10 @@ static sm_status one_hot_forward(sm_call *call, sm_error *err) {
     return status;
 }
 
-const sm_op sm_op_one_hot = {.name = "one_hot", .min_in = 1, .max_in = 1, .n_out = 1,
-                             .params_size = sizeof(sm_one_hot_params), .check = one_hot_check,
+const sm_op sm_op_one_hot = {.name = "one_hot",
+                             .min_in = 1,
+                             .max_in = 1,
+                             .n_out = 1,
+                             .params_size = sizeof(sm_one_hot_params),
+                             .check = one_hot_check,
                              .forward = one_hot_forward};

@@ -1,4 +1,5 @@
-/* gather.h: ops that pick by index, and ops that join tensors. Indices are int64 and count from 1. */
+/* gather.h: ops that pick by index, and ops that join tensors. Indices are int64 and
+ * count from 1. */
 #ifndef SM_OPS_GATHER_H
 #define SM_OPS_GATHER_H
 
@@ -10,9 +11,11 @@ typedef struct sm_dim_params {
 
 /* Operands x, index [K]: slices of x along dim. */
 extern const sm_op sm_op_index_select;
-/* Operands x, index of x's number of dimensions: out[i][j] = x[index[i][j]][j] for the first dim. */
+/* Operands x, index of x's number of dimensions: out[i][j] = x[index[i][j]][j] for the
+ * first dim. */
 extern const sm_op sm_op_gather;
-/* Operands x, index, source: x + source added at index along dim (the inverse of gather). */
+/* Operands x, index, source: x + source added at index along dim (the inverse of gather).
+ */
 extern const sm_op sm_op_scatter_add;
 /* Any number of tensors one behind another along dim. */
 extern const sm_op sm_op_cat;

@@ -7,8 +7,8 @@
 #include "base/mem.h"
 #include "kernels/gemm.h"
 
-static const char *const pointwise_names[] = {"contrastive_loss",
-                                              "binary_cross_entropy_with_logits", "mse_loss"};
+static const char *const pointwise_names[] = {
+    "contrastive_loss", "binary_cross_entropy_with_logits", "mse_loss"};
 
 /* A loss of `n` items in float32: [n] items, or one number. */
 static sm_meta loss_meta(const sm_meta *items, sm_loss_reduction reduction) {
@@ -39,10 +39,12 @@ static sm_status pointwise_check(sm_call *call, sm_error *err) {
             return sm_fail(err, SM_EINVAL, i + 1, "%s: %s must be float32, got %s", name,
                            i ? "target" : "input", sm_dtype_name(call->in[i]->dtype));
     if (!sm_tensor_same_shape(call->in[0], call->in[1]))
-        return sm_fail(err, SM_EINVAL, 2, "%s: input %s and target %s must have one shape", name,
-                       sm_tensor_shape_text(a, call->in[0]), sm_tensor_shape_text(b, call->in[1]));
+        return sm_fail(
+            err, SM_EINVAL, 2, "%s: input %s and target %s must have one shape", name,
+            sm_tensor_shape_text(a, call->in[0]), sm_tensor_shape_text(b, call->in[1]));
     if (call->in[1]->requires_grad)
-        return sm_fail(err, SM_EINVAL, 2, "%s: the target must not require a gradient", name);
+        return sm_fail(err, SM_EINVAL, 2, "%s: the target must not require a gradient",
+                       name);
     sm_meta items = sm_tensor_meta(call->in[0]);
     call->meta[0] = loss_meta(&items, p->reduction);
     return SM_OK;
@@ -118,20 +120,27 @@ static sm_status pointwise_backward(sm_back *back, sm_error *err) {
     return slopes_backward(back, sm_tensor_numel(back->keep[0]), err);
 }
 
-const sm_op sm_op_pointwise_loss = {
-    .name = "loss", .label = pointwise_label, .min_in = 2, .max_in = 2, .n_out = 1,
-    .params_size = sizeof(sm_pointwise_params), .check = pointwise_check,
-    .forward = pointwise_forward, .backward = pointwise_backward};
+const sm_op sm_op_pointwise_loss = {.name = "loss",
+                                    .label = pointwise_label,
+                                    .min_in = 2,
+                                    .max_in = 2,
+                                    .n_out = 1,
+                                    .params_size = sizeof(sm_pointwise_params),
+                                    .check = pointwise_check,
+                                    .forward = pointwise_forward,
+                                    .backward = pointwise_backward};
 
 /* ---- cross entropy ---- */
 
-static sm_status check_labels(sm_call *call, int64_t rows, const char *what, sm_error *err) {
+static sm_status check_labels(sm_call *call, int64_t rows, const char *what,
+                              sm_error *err) {
     char text[SM_SHAPE_TEXT];
     sm_status status = sm_want_dtype(call, 1, "labels", SM_I64, err);
     if (status != SM_OK)
         return status;
     if (call->in[1]->ndim != 1 || call->in[1]->shape[0] != rows)
-        return sm_fail(err, SM_EINVAL, 2, "%s: labels must be [%lld], one a row of %s, got %s",
+        return sm_fail(err, SM_EINVAL, 2,
+                       "%s: labels must be [%lld], one a row of %s, got %s",
                        call->op->name, (long long)rows, what,
                        sm_tensor_shape_text(text, call->in[1]));
     return SM_OK;
@@ -147,15 +156,16 @@ static sm_status cross_entropy_check(sm_call *call, sm_error *err) {
     if (status != SM_OK)
         return status;
     if (!(p->smoothing >= 0 && p->smoothing <= 1))
-        return sm_fail(err, SM_EINVAL, 0, "cross_entropy: label_smoothing must be from 0 to 1");
+        return sm_fail(err, SM_EINVAL, 0,
+                       "cross_entropy: label_smoothing must be from 0 to 1");
     sm_meta items = sm_tensor_meta(call->in[1]);
     call->meta[0] = loss_meta(&items, p->reduction);
     return SM_OK;
 }
 
 /* The loss of one row; slopes get softmax - target. */
-static double row_cross_entropy(const float *x, int64_t classes, int64_t label, double smoothing,
-                                double scale, float *slopes) {
+static double row_cross_entropy(const float *x, int64_t classes, int64_t label,
+                                double smoothing, double scale, float *slopes) {
     double most = -INFINITY, sum = 0, mean = 0;
     for (int64_t c = 0; c < classes; c++)
         most = x[c] > most || isnan(x[c]) ? x[c] : most;
@@ -170,19 +180,21 @@ static double row_cross_entropy(const float *x, int64_t classes, int64_t label, 
     return (1 - smoothing) * (log_sum - x[label]) + smoothing * mean;
 }
 
-static sm_status cross_entropy_rows(sm_call *call, const sm_tensor *x, const sm_tensor *labels,
-                                    sm_error *err) {
+static sm_status cross_entropy_rows(sm_call *call, const sm_tensor *x,
+                                    const sm_tensor *labels, sm_error *err) {
     const sm_cross_entropy_params *p = call->params;
     int64_t n = x->shape[0], classes = x->shape[1];
     double sum = 0, scale = item_scale(p->reduction, n);
     for (int64_t i = 0; i < n; i++) {
         int64_t label = sm_i64(labels)[i];
         if (label < 1 || label > classes)
-            return sm_fail(err, SM_EINVAL, 2,
-                           "cross_entropy: label %lld of row %lld is out of range 1..%lld",
-                           (long long)label, (long long)i + 1, (long long)classes);
-        double loss = row_cross_entropy(sm_f32(x) + i * classes, classes, label - 1, p->smoothing,
-                                        scale, sm_f32(call->keep[0]) + i * classes);
+            return sm_fail(
+                err, SM_EINVAL, 2,
+                "cross_entropy: label %lld of row %lld is out of range 1..%lld",
+                (long long)label, (long long)i + 1, (long long)classes);
+        double loss =
+            row_cross_entropy(sm_f32(x) + i * classes, classes, label - 1, p->smoothing,
+                              scale, sm_f32(call->keep[0]) + i * classes);
         sum += loss;
         if (p->reduction == SM_REDUCE_NONE)
             sm_f32(call->out[0])[i] = (float)loss;
@@ -212,7 +224,10 @@ static sm_status cross_entropy_backward(sm_back *back, sm_error *err) {
     return slopes_backward(back, back->in_meta[0].shape[0], err);
 }
 
-const sm_op sm_op_cross_entropy = {.name = "cross_entropy", .min_in = 2, .max_in = 2, .n_out = 1,
+const sm_op sm_op_cross_entropy = {.name = "cross_entropy",
+                                   .min_in = 2,
+                                   .max_in = 2,
+                                   .n_out = 1,
                                    .params_size = sizeof(sm_cross_entropy_params),
                                    .check = cross_entropy_check,
                                    .forward = cross_entropy_forward,
@@ -244,7 +259,8 @@ typedef struct mining {
 } mining;
 
 static double pair_distance(const mining *m, int64_t i, int64_t j) {
-    double d2 = (double)m->gram[i * m->n + i] + m->gram[j * m->n + j] - 2 * m->gram[i * m->n + j];
+    double d2 =
+        (double)m->gram[i * m->n + i] + m->gram[j * m->n + j] - 2 * m->gram[i * m->n + j];
     double both = (double)m->gram[i * m->n + i] + m->gram[j * m->n + j];
     if (d2 < 1e-3 * both) { /* the product cancelled: form the difference */
         d2 = 0;
@@ -256,9 +272,10 @@ static double pair_distance(const mining *m, int64_t i, int64_t j) {
     return m->p->squared ? d2 : sqrt(d2);
 }
 
-/* The farthest of the own class and the closest of another; false where one is missing. */
-static bool hardest(const mining *m, int64_t i, int64_t *positive, int64_t *negative, double *dp,
-                    double *dn) {
+/* The farthest of the own class and the closest of another; false where one is missing.
+ */
+static bool hardest(const mining *m, int64_t i, int64_t *positive, int64_t *negative,
+                    double *dp, double *dn) {
     *positive = *negative = -1;
     for (int64_t j = 0; j < m->n; j++) {
         if (j == i)
@@ -277,7 +294,8 @@ static bool hardest(const mining *m, int64_t i, int64_t *positive, int64_t *nega
 }
 
 /* dx of rows i and j gets weight * d(distance)/dx. */
-static void add_pair(const mining *m, int64_t i, int64_t j, double distance, double weight) {
+static void add_pair(const mining *m, int64_t i, int64_t j, double distance,
+                     double weight) {
     double scale = m->p->squared ? 2 * weight : distance > 0 ? weight / distance : 0;
     for (int64_t k = 0; k < m->d && scale != 0; k++) {
         float g = (float)(scale * ((double)m->x[i * m->d + k] - m->x[j * m->d + k]));
@@ -336,9 +354,9 @@ static double mine(const mining *m, float *items, const float *weight) {
 }
 
 /* Opens the operands, computes the Gram matrix and mines. */
-static sm_status run_mining(const sm_batch_hard_params *p, sm_tensor *x, sm_tensor *labels,
-                            float *dx, float *items, const float *weight, double *sum,
-                            sm_error *err) {
+static sm_status run_mining(const sm_batch_hard_params *p, sm_tensor *x,
+                            sm_tensor *labels, float *dx, float *items,
+                            const float *weight, double *sum, sm_error *err) {
     sm_tensor *xs, *ls = NULL, *gram = NULL;
     int64_t n = x->shape[0], d = x->shape[1], ld = d > 0 ? d : 1;
     sm_meta meta = {.dtype = SM_F32, .ndim = 2, .shape = {n, n}};
@@ -349,8 +367,8 @@ static sm_status run_mining(const sm_batch_hard_params *p, sm_tensor *x, sm_tens
     if (status == SM_OK)
         status = sm_tensor_new(&meta, &gram, err);
     if (status == SM_OK)
-        status = sm_gemm(false, true, n, n, d, 1, sm_f32(xs), ld, sm_f32(xs), ld, 0, sm_f32(gram),
-                         n > 0 ? n : 1, err);
+        status = sm_gemm(false, true, n, n, d, 1, sm_f32(xs), ld, sm_f32(xs), ld, 0,
+                         sm_f32(gram), n > 0 ? n : 1, err);
     if (status == SM_OK) {
         mining m = {p, n, d, sm_f32(xs), sm_i64(ls), sm_f32(gram), dx};
         *sum = mine(&m, items, weight);
@@ -367,7 +385,8 @@ static sm_status batch_hard_forward(sm_call *call, sm_error *err) {
     double sum = 0;
     float *dx = NULL;
     sm_meta meta = sm_tensor_meta(call->in[0]);
-    if (call->record && !none) { /* with one dy for all, the gradient is ready but for a factor */
+    if (call->record &&
+        !none) { /* with one dy for all, the gradient is ready but for a factor */
         sm_status status = sm_tensor_zeros(&meta, &call->keep[0], err);
         if (status != SM_OK)
             return status;
@@ -391,13 +410,18 @@ static sm_status batch_hard_backward(sm_back *back, sm_error *err) {
         return status;
     status = sm_din_zeros(back, 0, &din, err);
     if (status == SM_OK)
-        status = run_mining(p, back->in[0], back->in[1], sm_f32(din), NULL, sm_f32(dy), &sum, err);
+        status = run_mining(p, back->in[0], back->in[1], sm_f32(din), NULL, sm_f32(dy),
+                            &sum, err);
     sm_tensor_unref(dy);
     return status;
 }
 
-const sm_op sm_op_batch_hard = {.name = "batch_hard_triplet_loss", .min_in = 2, .max_in = 2,
-                                .n_out = 1, .save_in = 3,
+const sm_op sm_op_batch_hard = {.name = "batch_hard_triplet_loss",
+                                .min_in = 2,
+                                .max_in = 2,
+                                .n_out = 1,
+                                .save_in = 3,
                                 .params_size = sizeof(sm_batch_hard_params),
-                                .check = batch_hard_check, .forward = batch_hard_forward,
+                                .check = batch_hard_check,
+                                .forward = batch_hard_forward,
                                 .backward = batch_hard_backward};

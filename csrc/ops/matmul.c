@@ -1,7 +1,7 @@
 /* matmul.c: products over kernels/gemm.h. See matmul.h.
  *
- * Backward of C = A B (per batch): dA = dC B^T, dB = A^T dC; summed over the batches along which an
- * operand was broadcast.
+ * Backward of C = A B (per batch): dA = dC B^T, dB = A^T dC; summed over the batches
+ * along which an operand was broadcast.
  */
 #include "ops/matmul.h"
 
@@ -76,7 +76,8 @@ static void close_matrices(matrices *m) {
 }
 
 /* Where batch number `b` of the broadcast batch shape begins in m. */
-static const float *batch_at(const matrices *m, int ndim, const int64_t *shape, int64_t b) {
+static const float *batch_at(const matrices *m, int ndim, const int64_t *shape,
+                             int64_t b) {
     int64_t at = 0;
     for (int d = ndim - 1; d >= 0; d--) {
         int64_t index = b % shape[d];
@@ -88,8 +89,10 @@ static const float *batch_at(const matrices *m, int ndim, const int64_t *shape, 
     return m->data + at;
 }
 
-/* The distance between batches if it is the same for all (so that one batched call does), else -1. */
-static int64_t batch_step(const matrices *m, int ndim, const int64_t *shape, int64_t count) {
+/* The distance between batches if it is the same for all (so that one batched call does),
+ * else -1. */
+static int64_t batch_step(const matrices *m, int ndim, const int64_t *shape,
+                          int64_t count) {
     if (count <= 1)
         return 0;
     int64_t step = batch_at(m, ndim, shape, 1) - m->data;
@@ -100,9 +103,9 @@ static int64_t batch_step(const matrices *m, int ndim, const int64_t *shape, int
 }
 
 /* c[count][m,n] = (or +=) op(A) op(B), dense in c with `step_c` between batches. */
-static sm_status multiply(const matrices *a, bool ta, const matrices *b, bool tb, int ndim,
-                          const int64_t *shape, int64_t count, float *c, int64_t step_c, bool add,
-                          sm_error *err) {
+static sm_status multiply(const matrices *a, bool ta, const matrices *b, bool tb,
+                          int ndim, const int64_t *shape, int64_t count, float *c,
+                          int64_t step_c, bool add, sm_error *err) {
     sm_gemm_batch g = {.batch = count, .alpha = 1, .beta = add ? 1 : 0};
     g.trans_a = a->trans != ta;
     g.trans_b = b->trans != tb;
@@ -118,10 +121,10 @@ static sm_status multiply(const matrices *a, bool ta, const matrices *b, bool tb
     if (step_c > 0 && g.stride_a >= 0 && g.stride_b >= 0)
         return sm_gemm_batched(&g, a->data, b->data, c, err);
     for (int64_t i = 0; i < count; i++) {
-        sm_status status = sm_gemm(g.trans_a, g.trans_b, g.m, g.n, g.k, 1,
-                                   batch_at(a, ndim, shape, i), g.lda, batch_at(b, ndim, shape, i),
-                                   g.ldb, add || (step_c == 0 && i > 0) ? 1 : 0, c + i * step_c,
-                                   g.ldc, err);
+        sm_status status =
+            sm_gemm(g.trans_a, g.trans_b, g.m, g.n, g.k, 1, batch_at(a, ndim, shape, i),
+                    g.lda, batch_at(b, ndim, shape, i), g.ldb,
+                    add || (step_c == 0 && i > 0) ? 1 : 0, c + i * step_c, g.ldc, err);
         if (status != SM_OK)
             return status;
     }
@@ -140,7 +143,8 @@ static int64_t product(int ndim, const int64_t *shape) {
 static sm_status matmul_mismatch(const sm_call *call, sm_error *err) {
     char a[SM_SHAPE_TEXT], b[SM_SHAPE_TEXT];
     return sm_fail(err, SM_EINVAL, 2, "matmul: shapes %s and %s do not go together",
-                   sm_tensor_shape_text(a, call->in[0]), sm_tensor_shape_text(b, call->in[1]));
+                   sm_tensor_shape_text(a, call->in[0]),
+                   sm_tensor_shape_text(b, call->in[1]));
 }
 
 static sm_status matmul_check(sm_call *call, sm_error *err) {
@@ -168,7 +172,8 @@ static sm_status matmul_check(sm_call *call, sm_error *err) {
 }
 
 /* The broadcast batch shape of two operands; returns the number of batches. */
-static int64_t batch_shape(const matrices *a, const matrices *b, int *ndim, int64_t *shape) {
+static int64_t batch_shape(const matrices *a, const matrices *b, int *ndim,
+                           int64_t *shape) {
     sm_broadcast_shape(a->batch_dims, a->batch, b->batch_dims, b->batch, ndim, shape);
     return product(*ndim, shape);
 }
@@ -191,21 +196,26 @@ static sm_status matmul_forward(sm_call *call, sm_error *err) {
     return status;
 }
 
-/* The gradient of operand i: a product for every batch, then summed where i was broadcast. */
-static sm_status matmul_operand(sm_back *back, int i, matrices *a, matrices *b, matrices *dy,
-                                int ndim, const int64_t *shape, sm_error *err) {
+/* The gradient of operand i: a product for every batch, then summed where i was
+ * broadcast. */
+static sm_status matmul_operand(sm_back *back, int i, matrices *a, matrices *b,
+                                matrices *dy, int ndim, const int64_t *shape,
+                                sm_error *err) {
     const matrices *own = i == 0 ? a : b;
     int64_t count = product(ndim, shape), size = own->rows * own->cols;
     sm_tensor *full;
     sm_meta meta = {.dtype = SM_F32, .ndim = ndim};
     memcpy(meta.shape, shape, sizeof meta.shape);
-    if (product(own->batch_dims, own->batch) == 1) { /* shared by all batches: summed on the way */
+    if (product(own->batch_dims, own->batch) ==
+        1) { /* shared by all batches: summed on the way */
         sm_tensor *din;
         sm_status status = sm_din_zeros(back, i, &din, err);
         if (status != SM_OK)
             return status;
-        return i == 0 ? multiply(dy, false, b, true, ndim, shape, count, sm_f32(din), 0, true, err)
-                      : multiply(a, true, dy, false, ndim, shape, count, sm_f32(din), 0, true, err);
+        return i == 0 ? multiply(dy, false, b, true, ndim, shape, count, sm_f32(din), 0,
+                                 true, err)
+                      : multiply(a, true, dy, false, ndim, shape, count, sm_f32(din), 0,
+                                 true, err);
     }
     if (back->in_meta[i].ndim > 1) {
         meta.shape[meta.ndim++] = own->rows;
@@ -216,9 +226,10 @@ static sm_status matmul_operand(sm_back *back, int i, matrices *a, matrices *b, 
     sm_status status = sm_tensor_new(&meta, &full, err);
     if (status != SM_OK)
         return status;
-    status = i == 0 ? multiply(dy, false, b, true, ndim, shape, count, sm_f32(full), size, false, err)
-                    : multiply(a, true, dy, false, ndim, shape, count, sm_f32(full), size, false,
-                               err);
+    status = i == 0 ? multiply(dy, false, b, true, ndim, shape, count, sm_f32(full), size,
+                               false, err)
+                    : multiply(a, true, dy, false, ndim, shape, count, sm_f32(full), size,
+                               false, err);
     if (status == SM_OK)
         return sm_din_unbroadcast(back, i, full, err);
     sm_tensor_unref(full);
@@ -275,18 +286,25 @@ static sm_status matmul_backward(sm_back *back, sm_error *err) {
     return status;
 }
 
-const sm_op sm_op_matmul = {.name = "matmul", .min_in = 2, .max_in = 2, .n_out = 1, .save_in = 3,
-                            .check = matmul_check, .forward = matmul_forward,
+const sm_op sm_op_matmul = {.name = "matmul",
+                            .min_in = 2,
+                            .max_in = 2,
+                            .n_out = 1,
+                            .save_in = 3,
+                            .check = matmul_check,
+                            .forward = matmul_forward,
                             .backward = matmul_backward};
 
 /* ---- linear ---- */
 
 static sm_status linear_check(sm_call *call, sm_error *err) {
-    const sm_tensor *x = call->in[0], *w = call->in[1], *b = call->n_in > 2 ? call->in[2] : NULL;
+    const sm_tensor *x = call->in[0], *w = call->in[1],
+                    *b = call->n_in > 2 ? call->in[2] : NULL;
     char xs[SM_SHAPE_TEXT], ws[SM_SHAPE_TEXT];
     static const char *const names[] = {"input", "weight", "bias"};
     for (int i = 0; i < call->n_in; i++) {
-        sm_status status = call->in[i] ? sm_want_dtype(call, i, names[i], SM_F32, err) : SM_OK;
+        sm_status status =
+            call->in[i] ? sm_want_dtype(call, i, names[i], SM_F32, err) : SM_OK;
         if (status != SM_OK)
             return status;
     }
@@ -294,7 +312,8 @@ static sm_status linear_check(sm_call *call, sm_error *err) {
     if (status != SM_OK)
         return status;
     if (x->ndim < 1 || x->shape[x->ndim - 1] != w->shape[1])
-        return sm_fail(err, SM_EINVAL, 1, "linear: input %s does not end in the %lld features that "
+        return sm_fail(err, SM_EINVAL, 1,
+                       "linear: input %s does not end in the %lld features that "
                        "weight %s wants",
                        sm_tensor_shape_text(xs, x), (long long)w->shape[1],
                        sm_tensor_shape_text(ws, w));
@@ -326,8 +345,9 @@ static sm_status linear_forward(sm_call *call, sm_error *err) {
         int64_t rows = product(x->ndim - 1, x->shape);
         if (b)
             fill_rows(sm_f32(y), rows, out, b);
-        status = sm_gemm(false, true, rows, out, in, 1, sm_f32(x), in > 0 ? in : 1, sm_f32(w),
-                         in > 0 ? in : 1, b ? 1 : 0, sm_f32(y), out > 0 ? out : 1, err);
+        status =
+            sm_gemm(false, true, rows, out, in, 1, sm_f32(x), in > 0 ? in : 1, sm_f32(w),
+                    in > 0 ? in : 1, b ? 1 : 0, sm_f32(y), out > 0 ? out : 1, err);
         sm_tensor_unref(w);
     }
     sm_tensor_unref(x);
@@ -352,11 +372,11 @@ static sm_status linear_gradients(sm_back *back, const sm_tensor *x, const sm_te
     sm_status status = SM_OK;
     sm_tensor *d;
     if (back->want[0] && (status = sm_din(back, 0, &d, err)) == SM_OK)
-        status = sm_gemm(false, false, rows, in, out, 1, sm_f32(dy), ld_out, sm_f32(w), ld_in, 0,
-                         sm_f32(d), ld_in, err);
+        status = sm_gemm(false, false, rows, in, out, 1, sm_f32(dy), ld_out, sm_f32(w),
+                         ld_in, 0, sm_f32(d), ld_in, err);
     if (status == SM_OK && back->want[1] && (status = sm_din(back, 1, &d, err)) == SM_OK)
-        status = sm_gemm(true, false, out, in, rows, 1, sm_f32(dy), ld_out, sm_f32(x), ld_in, 0,
-                         sm_f32(d), ld_in, err);
+        status = sm_gemm(true, false, out, in, rows, 1, sm_f32(dy), ld_out, sm_f32(x),
+                         ld_in, 0, sm_f32(d), ld_in, err);
     if (status == SM_OK && back->n_in > 2 && back->want[2])
         status = linear_bias(back, sm_f32(dy), rows, out, err);
     return status;
@@ -377,6 +397,11 @@ static sm_status linear_backward(sm_back *back, sm_error *err) {
     return status;
 }
 
-const sm_op sm_op_linear = {.name = "linear", .min_in = 2, .max_in = 3, .n_out = 1, .save_in = 3,
-                            .check = linear_check, .forward = linear_forward,
+const sm_op sm_op_linear = {.name = "linear",
+                            .min_in = 2,
+                            .max_in = 3,
+                            .n_out = 1,
+                            .save_in = 3,
+                            .check = linear_check,
+                            .forward = linear_forward,
                             .backward = linear_backward};

@@ -4,8 +4,8 @@
 
 #include "ops/op.h"
 
-/* [M,K] x [K,N]; a 1-D operand stands for a row (left) or column (right) and its dimension disappears;
- * further dimensions in front are batches and broadcast. */
+/* [M,K] x [K,N]; a 1-D operand stands for a row (left) or column (right) and its
+ * dimension disappears; further dimensions in front are batches and broadcast. */
 extern const sm_op sm_op_matmul;
 
 /* y[...,out] = x[...,in] W[out,in]^T + b[out]; operands x, W, b (b may be absent). */

@@ -16,7 +16,8 @@ static sm_tensor *operand(const sm_call *call, int i) {
 }
 
 static sm_status batch_norm_check(sm_call *call, sm_error *err) {
-    static const char *const names[] = {"input", "running_mean", "running_var", "weight", "bias"};
+    static const char *const names[] = {"input", "running_mean", "running_var", "weight",
+                                        "bias"};
     const sm_batch_norm_params *p = call->params;
     const sm_tensor *x = call->in[0];
     char text[SM_SHAPE_TEXT], xs[SM_SHAPE_TEXT];
@@ -25,40 +26,45 @@ static sm_status batch_norm_check(sm_call *call, sm_error *err) {
         return status;
     sm_tensor_shape_text(xs, x);
     if (x->ndim < 2)
-        return sm_fail(err, SM_EINVAL, 1, "batch_norm: input must be [N,C,...], got shape %s", xs);
+        return sm_fail(err, SM_EINVAL, 1,
+                       "batch_norm: input must be [N,C,...], got shape %s", xs);
     for (int i = 1; i < call->n_in; i++) {
         const sm_tensor *t = call->in[i];
         if (!t)
             continue;
         if (t->dtype != SM_F32 || t->ndim != 1 || t->shape[0] != x->shape[1])
-            return sm_fail(err, SM_EINVAL, i + 1,
-                           "batch_norm: %s must be float32 [%lld] for input %s, got %s %s", names[i],
-                           (long long)x->shape[1], xs, sm_dtype_name(t->dtype),
-                           sm_tensor_shape_text(text, t));
+            return sm_fail(
+                err, SM_EINVAL, i + 1,
+                "batch_norm: %s must be float32 [%lld] for input %s, got %s %s", names[i],
+                (long long)x->shape[1], xs, sm_dtype_name(t->dtype),
+                sm_tensor_shape_text(text, t));
         if (i <= RUNNING_VAR && t->requires_grad)
-            return sm_fail(err, SM_EINVAL, i + 1, "batch_norm: %s must not require a gradient",
-                           names[i]);
+            return sm_fail(err, SM_EINVAL, i + 1,
+                           "batch_norm: %s must not require a gradient", names[i]);
     }
     if (!p->training && (!operand(call, RUNNING_MEAN) || !operand(call, RUNNING_VAR)))
         return sm_fail(err, SM_EINVAL, 2,
                        "batch_norm: evaluation needs running_mean and running_var");
     int64_t count = sm_tensor_numel(x) / (x->shape[1] ? x->shape[1] : 1);
     if (p->training && count == 1)
-        return sm_fail(err, SM_EINVAL, 1,
-                       "batch_norm: more than one value per channel is needed in training, got "
-                       "input %s",
-                       xs);
+        return sm_fail(
+            err, SM_EINVAL, 1,
+            "batch_norm: more than one value per channel is needed in training, got "
+            "input %s",
+            xs);
     sm_out_like(call, 0);
     return SM_OK;
 }
 
-/* Everything that the loops over channels need. Channel c of sample n begins at (n C + c) L. */
+/* Everything that the loops over channels need. Channel c of sample n begins at (n C + c)
+ * L. */
 typedef struct batch_norm {
     const sm_batch_norm_params *p;
     const sm_norm *kernels;
     int64_t n, c, l;
     const float *x, *weight, *bias, *dy, *y_relu;
-    float *y, *mean, *inverse; /* of each channel: the mean and 1 / sqrt(var + eps) used */
+    float *y, *mean,
+        *inverse; /* of each channel: the mean and 1 / sqrt(var + eps) used */
     float *running_mean, *running_var;
     int64_t stride_mean, stride_var, stride_weight, stride_bias;
     float *dx, *dweight, *dbias;
@@ -73,7 +79,8 @@ static void set_sizes(batch_norm *b, const int64_t *shape, int ndim) {
         b->l *= shape[d];
 }
 
-/* The batch's statistics of one channel, two sweeps over memory that the second finds in cache. */
+/* The batch's statistics of one channel, two sweeps over memory that the second finds in
+ * cache. */
 static void channel_statistics(const batch_norm *b, int64_t c) {
     double sum = 0, squares = 0, count = (double)(b->n * b->l);
     for (int64_t n = 0; n < b->n; n++)
@@ -81,14 +88,16 @@ static void channel_statistics(const batch_norm *b, int64_t c) {
     float mean = (float)(sum / count);
     for (int64_t n = 0; n < b->n; n++)
         squares += b->kernels->squares(b->x + (n * b->c + c) * b->l, b->l, mean);
-    double correction = sum / count - mean; /* mean was rounded: shift the squares exactly */
+    double correction =
+        sum / count - mean; /* mean was rounded: shift the squares exactly */
     double var = squares / count - correction * correction;
     var = var < 0 ? 0 : var;
     b->mean[c] = mean;
     b->inverse[c] = (float)(1 / sqrt(var + b->p->eps));
     float m = b->p->momentum;
     if (b->running_mean)
-        b->running_mean[c * b->stride_mean] = (1 - m) * b->running_mean[c * b->stride_mean] + m * mean;
+        b->running_mean[c * b->stride_mean] =
+            (1 - m) * b->running_mean[c * b->stride_mean] + m * mean;
     if (b->running_var)
         b->running_var[c * b->stride_var] = (1 - m) * b->running_var[c * b->stride_var] +
                                             m * (float)(var * count / (count - 1));
@@ -155,7 +164,8 @@ static sm_status batch_norm_forward(sm_call *call, sm_error *err) {
 
 /* With xhat = (x - mean) inverse and M values a channel (Ioffe and Szegedy, section 3):
  * dbias = sum dy, dweight = sum dy xhat,
- * dx = weight inverse (dy - dbias/M - xhat dweight/M) in training, weight inverse dy in evaluation. */
+ * dx = weight inverse (dy - dbias/M - xhat dweight/M) in training, weight inverse dy in
+ * evaluation. */
 static void backward_channels(void *context, int64_t begin, int64_t end, int thread) {
     const batch_norm *b = context;
     (void)thread;
@@ -164,8 +174,8 @@ static void backward_channels(void *context, int64_t begin, int64_t end, int thr
         for (int64_t n = 0; n < b->n; n++) {
             int64_t at = (n * b->c + c) * b->l;
             float s, sx;
-            b->kernels->dots(b->dy + at, b->x + at, b->y_relu ? b->y_relu + at : NULL, b->l,
-                             b->mean[c], &s, &sx);
+            b->kernels->dots(b->dy + at, b->x + at, b->y_relu ? b->y_relu + at : NULL,
+                             b->l, b->mean[c], &s, &sx);
             sum_dy += s;
             sum_dy_x += sx;
         }
@@ -176,7 +186,8 @@ static void backward_channels(void *context, int64_t begin, int64_t end, int thr
             b->dbias[c] = (float)sum_dy;
         if (!b->dx)
             continue;
-        double scale = inverse * (b->weight ? b->weight[c * b->stride_weight] : 1), u = 0, v = 0;
+        double scale = inverse * (b->weight ? b->weight[c * b->stride_weight] : 1), u = 0,
+               v = 0;
         if (b->p->training) {
             u = -scale * dweight * inverse / count;
             v = -scale * sum_dy / count - u * b->mean[c];
@@ -184,14 +195,14 @@ static void backward_channels(void *context, int64_t begin, int64_t end, int thr
         for (int64_t n = 0; n < b->n; n++) {
             int64_t at = (n * b->c + c) * b->l;
             b->kernels->combine(b->dx + at, b->dy + at, b->x + at,
-                                b->y_relu ? b->y_relu + at : NULL, b->l, (float)scale, (float)u,
-                                (float)v);
+                                b->y_relu ? b->y_relu + at : NULL, b->l, (float)scale,
+                                (float)u, (float)v);
         }
     }
 }
 
-static sm_status norm_gradients(sm_back *back, int weight, int bias, float **dx, float **dweight,
-                                float **dbias, sm_error *err) {
+static sm_status norm_gradients(sm_back *back, int weight, int bias, float **dx,
+                                float **dweight, float **dbias, sm_error *err) {
     sm_tensor *t;
     sm_status status = SM_OK;
     const int which[] = {0, weight, bias};
@@ -208,7 +219,8 @@ static sm_status norm_gradients(sm_back *back, int weight, int bias, float **dx,
 }
 
 static sm_status batch_norm_backward(sm_back *back, sm_error *err) {
-    batch_norm b = {.p = back->params, .mean = sm_f32(back->keep[0]),
+    batch_norm b = {.p = back->params,
+                    .mean = sm_f32(back->keep[0]),
                     .inverse = sm_f32(back->keep[1])};
     sm_tensor *x, *dy, *weight = WEIGHT < back->n_in ? back->in[WEIGHT] : NULL;
     sm_status status = sm_tensor_contiguous(back->in[0], &x, err);
@@ -231,10 +243,14 @@ static sm_status batch_norm_backward(sm_back *back, sm_error *err) {
     return status;
 }
 
-const sm_op sm_op_batch_norm = {.name = "batch_norm", .min_in = 1, .max_in = 5, .n_out = 1,
+const sm_op sm_op_batch_norm = {.name = "batch_norm",
+                                .min_in = 1,
+                                .max_in = 5,
+                                .n_out = 1,
                                 .save_in = 1u << INPUT | 1u << WEIGHT,
                                 .params_size = sizeof(sm_batch_norm_params),
-                                .check = batch_norm_check, .forward = batch_norm_forward,
+                                .check = batch_norm_check,
+                                .forward = batch_norm_forward,
                                 .backward = batch_norm_backward};
 
 /* ---- layer norm ---- */
@@ -247,7 +263,8 @@ static sm_status layer_norm_check(sm_call *call, sm_error *err) {
     if (status != SM_OK)
         return status;
     if (p->dims < 1 || p->dims > x->ndim)
-        return sm_fail(err, SM_EINVAL, 1, "layer_norm: %d normalised dimensions, input has shape %s",
+        return sm_fail(err, SM_EINVAL, 1,
+                       "layer_norm: %d normalised dimensions, input has shape %s",
                        p->dims, sm_tensor_shape_text(text, x));
     const int64_t *tail = x->shape + x->ndim - p->dims;
     for (int i = 1; i < call->n_in; i++) {
@@ -256,9 +273,10 @@ static sm_status layer_norm_check(sm_call *call, sm_error *err) {
         for (int d = 0; t && d < p->dims && fits; d++)
             fits = t->shape[d] == tail[d];
         if (!fits)
-            return sm_fail(err, SM_EINVAL, i + 1, "layer_norm: %s must be float32 %s, got %s %s",
-                           i == 1 ? "weight" : "bias", sm_shape_text(wanted, p->dims, tail),
-                           sm_dtype_name(t->dtype), sm_tensor_shape_text(text, t));
+            return sm_fail(
+                err, SM_EINVAL, i + 1, "layer_norm: %s must be float32 %s, got %s %s",
+                i == 1 ? "weight" : "bias", sm_shape_text(wanted, p->dims, tail),
+                sm_dtype_name(t->dtype), sm_tensor_shape_text(text, t));
     }
     sm_out_like(call, 0);
     return SM_OK;
@@ -293,8 +311,8 @@ static void layer_rows(void *context, int64_t begin, int64_t end, int thread) {
 }
 
 /* Dense copies of weight and bias (or NULL); both are to be unreferenced. */
-static sm_status dense_affine(sm_tensor *const *in, int n_in, sm_tensor **weight, sm_tensor **bias,
-                              sm_error *err) {
+static sm_status dense_affine(sm_tensor *const *in, int n_in, sm_tensor **weight,
+                              sm_tensor **bias, sm_error *err) {
     *weight = *bias = NULL;
     sm_status status = SM_OK;
     if (n_in > 1 && in[1])
@@ -350,7 +368,8 @@ static void layer_gradient_rows(void *context, int64_t begin, int64_t end, int t
             sum += g;
             sum_x += g * (x[j] - mean);
         }
-        float a = (float)(sum / (double)l->k), b = (float)(sum_x * inverse * inverse / (double)l->k);
+        float a = (float)(sum / (double)l->k),
+              b = (float)(sum_x * inverse * inverse / (double)l->k);
         for (int64_t j = 0; j < l->k; j++) {
             float g = l->weight ? dy[j] * l->weight[j] : dy[j];
             dx[j] = inverse * (g - a - b * (x[j] - mean));
@@ -380,7 +399,8 @@ static sm_status layer_norm_backward(sm_back *back, sm_error *err) {
     set_rows(&l, x->shape, x->ndim, p->dims);
     status = sm_tensor_contiguous(back->dout[0], &dy, err);
     if (status == SM_OK)
-        status = dense_affine(back->in, back->n_in < 2 ? back->n_in : 2, &weight, &bias, err);
+        status =
+            dense_affine(back->in, back->n_in < 2 ? back->n_in : 2, &weight, &bias, err);
     if (status == SM_OK)
         status = norm_gradients(back, 1, 2, &l.dx, &l.dweight, &l.dbias, err);
     if (status == SM_OK && l.k > 0) {
@@ -397,9 +417,14 @@ static sm_status layer_norm_backward(sm_back *back, sm_error *err) {
     return status;
 }
 
-const sm_op sm_op_layer_norm = {.name = "layer_norm", .min_in = 1, .max_in = 3, .n_out = 1,
-                                .save_in = 3, .params_size = sizeof(sm_layer_norm_params),
-                                .check = layer_norm_check, .forward = layer_norm_forward,
+const sm_op sm_op_layer_norm = {.name = "layer_norm",
+                                .min_in = 1,
+                                .max_in = 3,
+                                .n_out = 1,
+                                .save_in = 3,
+                                .params_size = sizeof(sm_layer_norm_params),
+                                .check = layer_norm_check,
+                                .forward = layer_norm_forward,
                                 .backward = layer_norm_backward};
 
 /* ---- unit length ---- */
@@ -422,7 +447,8 @@ static void unit_rows(void *context, int64_t begin, int64_t end, int thread) {
         const float *x = sm_f32(u->x.t) + i * k;
         float *y = sm_f32(u->y.t) + i * k;
         float length = sqrtf(sm_norm_table()->squares(x, k, 0));
-        sm_norm_table()->affine(y, x, k, 1 / (length > u->eps ? length : u->eps), 0, false);
+        sm_norm_table()->affine(y, x, k, 1 / (length > u->eps ? length : u->eps), 0,
+                                false);
     }
 }
 
@@ -481,7 +507,12 @@ static sm_status normalize_backward(sm_back *back, sm_error *err) {
     return status;
 }
 
-const sm_op sm_op_normalize = {.name = "normalize", .min_in = 1, .max_in = 1, .n_out = 1,
-                               .save_in = 1, .params_size = sizeof(sm_normalize_params),
-                               .check = normalize_check, .forward = normalize_forward,
+const sm_op sm_op_normalize = {.name = "normalize",
+                               .min_in = 1,
+                               .max_in = 1,
+                               .n_out = 1,
+                               .save_in = 1,
+                               .params_size = sizeof(sm_normalize_params),
+                               .check = normalize_check,
+                               .forward = normalize_forward,
                                .backward = normalize_backward};

@@ -4,10 +4,10 @@
 
 #include "ops/op.h"
 
-/* Ioffe and Szegedy 2015. Operands: input [N,C,...], running mean [C], running variance [C], weight
- * [C], bias [C]; all but the input may be absent. In training the batch's statistics normalise and the
- * running ones are moved (in place): r = (1 - momentum) r + momentum s, with the unbiased variance, as
- * PyTorch does. */
+/* Ioffe and Szegedy 2015. Operands: input [N,C,...], running mean [C], running variance
+ * [C], weight [C], bias [C]; all but the input may be absent. In training the batch's
+ * statistics normalise and the running ones are moved (in place): r = (1 - momentum) r +
+ * momentum s, with the unbiased variance, as PyTorch does. */
 typedef struct sm_batch_norm_params {
     bool training;
     bool relu; /* y = max(0, that): one pass less in each direction */
@@ -15,8 +15,8 @@ typedef struct sm_batch_norm_params {
 } sm_batch_norm_params;
 extern const sm_op sm_op_batch_norm;
 
-/* Ba, Kiros, Hinton 2016, over the last `dims` dimensions. Operands: input, weight, bias (of the
- * normalised shape, or absent). */
+/* Ba, Kiros, Hinton 2016, over the last `dims` dimensions. Operands: input, weight, bias
+ * (of the normalised shape, or absent). */
 typedef struct sm_layer_norm_params {
     int dims;
     float eps;

@@ -40,7 +40,8 @@ sm_status sm_view_backward(sm_back *back, sm_error *err) {
     sm_status status = sm_din_add(back, 0, &whole, err);
     if (status != SM_OK)
         return status;
-    sm_call call = {.op = back->op, .n_in = 1, .in = &whole, .params = back->params, .n_out = 1};
+    sm_call call = {
+        .op = back->op, .n_in = 1, .in = &whole, .params = back->params, .n_out = 1};
     status = back->op->check(&call, err);
     if (status == SM_OK)
         status = sm_tensor_alias(whole, &part, err);
@@ -52,21 +53,23 @@ sm_status sm_view_backward(sm_back *back, sm_error *err) {
     return SM_OK;
 }
 
-sm_status sm_want_dtype(const sm_call *call, int i, const char *name, sm_dtype dtype, sm_error *err) {
+sm_status sm_want_dtype(const sm_call *call, int i, const char *name, sm_dtype dtype,
+                        sm_error *err) {
     sm_dtype came = call->in[i]->dtype;
     if (came == dtype)
         return SM_OK;
-    return sm_fail(err, SM_EINVAL, i + 1, "%s: %s must be %s, got %s", call->op->name, name,
-                   sm_dtype_name(dtype), sm_dtype_name(came));
+    return sm_fail(err, SM_EINVAL, i + 1, "%s: %s must be %s, got %s", call->op->name,
+                   name, sm_dtype_name(dtype), sm_dtype_name(came));
 }
 
-sm_status sm_want_ndim(const sm_call *call, int i, const char *name, int ndim, const char *layout,
-                       sm_error *err) {
+sm_status sm_want_ndim(const sm_call *call, int i, const char *name, int ndim,
+                       const char *layout, sm_error *err) {
     char text[SM_SHAPE_TEXT];
     if (call->in[i]->ndim == ndim)
         return SM_OK;
-    return sm_fail(err, SM_EINVAL, i + 1, "%s: %s must be %d-D %s, got shape %s", call->op->name,
-                   name, ndim, layout, sm_tensor_shape_text(text, call->in[i]));
+    return sm_fail(err, SM_EINVAL, i + 1, "%s: %s must be %d-D %s, got shape %s",
+                   call->op->name, name, ndim, layout,
+                   sm_tensor_shape_text(text, call->in[i]));
 }
 
 void sm_out_like(sm_call *call, int i) {

@@ -1,5 +1,6 @@
-/* optim.c: see optim.h. Parameters are cut into blocks of a fixed size; a list of blocks is what the
- * threads share, so that one large layer and many small ones both spread well. */
+/* optim.c: see optim.h. Parameters are cut into blocks of a fixed size; a list of blocks
+ * is what the threads share, so that one large layer and many small ones both spread
+ * well. */
 #include "ops/optim.h"
 
 #include <math.h>
@@ -9,7 +10,8 @@
 enum { BLOCK = 16384 };
 
 /* Visits elements [first, first + n) of slot number `slot`. */
-typedef void (*block_fn)(const void *rule, const sm_optim_slot *slot, int64_t first, int64_t n);
+typedef void (*block_fn)(const void *rule, const sm_optim_slot *slot, int64_t first,
+                         int64_t n);
 
 typedef struct sweep {
     block_fn fn;
@@ -27,7 +29,8 @@ static void run_blocks(void *context, int64_t begin, int64_t end, int thread) {
     int64_t at = 0; /* number of the slot's first block */
     (void)thread;
     for (int64_t i = 0; i < s->count && at < end; i++) {
-        int64_t blocks = blocks_of(&s->slots[i]), numel = sm_tensor_numel(s->slots[i].param);
+        int64_t blocks = blocks_of(&s->slots[i]),
+                numel = sm_tensor_numel(s->slots[i].param);
         for (int64_t b = begin > at ? begin - at : 0; b < blocks && at + b < end; b++) {
             int64_t first = b * BLOCK, left = numel - first;
             s->fn(s->rule, &s->slots[i], first, left < BLOCK ? left : BLOCK);
@@ -36,7 +39,8 @@ static void run_blocks(void *context, int64_t begin, int64_t end, int thread) {
     }
 }
 
-static void run(block_fn fn, const void *rule, const sm_optim_slot *slots, int64_t count) {
+static void run(block_fn fn, const void *rule, const sm_optim_slot *slots,
+                int64_t count) {
     sweep s = {fn, rule, slots, count};
     int64_t blocks = 0;
     for (int64_t i = 0; i < count; i++)
@@ -46,7 +50,8 @@ static void run(block_fn fn, const void *rule, const sm_optim_slot *slots, int64
         slots[i].param->storage->version++;
 }
 
-static void sgd_block(const void *rule, const sm_optim_slot *slot, int64_t first, int64_t n) {
+static void sgd_block(const void *rule, const sm_optim_slot *slot, int64_t first,
+                      int64_t n) {
     const sm_sgd o = *(const sm_sgd *)rule;
     float *restrict w = sm_f32(slot->param) + first;
     const float *restrict g = sm_f32(slot->grad) + first;
@@ -56,7 +61,8 @@ static void sgd_block(const void *rule, const sm_optim_slot *slot, int64_t first
         return;
     }
     float *restrict m = sm_f32(slot->m) + first;
-    const float keep = slot->step == 1 ? 0 : o.momentum, take = slot->step == 1 ? 1 : 1 - o.dampening;
+    const float keep = slot->step == 1 ? 0 : o.momentum,
+                take = slot->step == 1 ? 1 : 1 - o.dampening;
     for (int64_t i = 0; i < n; i++) {
         float d = g[i] + o.weight_decay * w[i];
         m[i] = keep * m[i] + take * d;
@@ -73,7 +79,8 @@ typedef struct adam_rule {
     float beta1, beta2, one_minus1, one_minus2, decay, shrink, eps;
 } adam_rule;
 
-static void adam_block(const void *rule, const sm_optim_slot *slot, int64_t first, int64_t n) {
+static void adam_block(const void *rule, const sm_optim_slot *slot, int64_t first,
+                       int64_t n) {
     const adam_rule r = *(const adam_rule *)rule;
     float *restrict w = sm_f32(slot->param) + first;
     const float *restrict g = sm_f32(slot->grad) + first;
@@ -93,8 +100,10 @@ void sm_adam_step(const sm_adam *o, sm_optim_slot *slots, int64_t count) {
         slots[i].step_size = (float)(o->lr / (1 - pow(o->beta1, step)));
         slots[i].root_scale = (float)(1 / sqrt(1 - pow(o->beta2, step)));
     }
-    adam_rule r = {.beta1 = (float)o->beta1, .beta2 = (float)o->beta2,
-                   .one_minus1 = (float)(1 - o->beta1), .one_minus2 = (float)(1 - o->beta2),
+    adam_rule r = {.beta1 = (float)o->beta1,
+                   .beta2 = (float)o->beta2,
+                   .one_minus1 = (float)(1 - o->beta1),
+                   .one_minus2 = (float)(1 - o->beta2),
                    .decay = o->decoupled ? 0 : (float)o->weight_decay,
                    .shrink = o->decoupled ? (float)(1 - o->lr * o->weight_decay) : 1,
                    .eps = (float)o->eps};

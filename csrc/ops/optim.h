@@ -1,15 +1,15 @@
-/* optim.h: optimiser steps, fused: one sweep over all parameters of a group, on all threads. In place,
- * outside the graph. The arithmetic is PyTorch's. */
+/* optim.h: optimiser steps, fused: one sweep over all parameters of a group, on all
+ * threads. In place, outside the graph. The arithmetic is PyTorch's. */
 #ifndef SM_OPS_OPTIM_H
 #define SM_OPS_OPTIM_H
 
 #include "tensor/tensor.h"
 
-/* One parameter with its gradient and the optimiser's state; all contiguous, of one shape. State
- * tensors that an optimiser does not use are NULL. */
+/* One parameter with its gradient and the optimiser's state; all contiguous, of one
+ * shape. State tensors that an optimiser does not use are NULL. */
 typedef struct sm_optim_slot {
     sm_tensor *param, *grad, *m, *v;
-    int64_t step;               /* of this parameter, from 1 */
+    int64_t step;                /* of this parameter, from 1 */
     float step_size, root_scale; /* worked out by sm_adam_step */
 } sm_optim_slot;
 

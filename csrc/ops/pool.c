@@ -3,9 +3,10 @@
 
 #include "kernels/pool2d.h"
 
-/* PyTorch's rule: with ceil_mode the last window must begin inside the image or its left padding. */
-static int64_t out_size(int64_t in, int64_t kernel, int64_t stride, int64_t pad, int64_t dilation,
-                        bool ceil_mode) {
+/* PyTorch's rule: with ceil_mode the last window must begin inside the image or its left
+ * padding. */
+static int64_t out_size(int64_t in, int64_t kernel, int64_t stride, int64_t pad,
+                        int64_t dilation, bool ceil_mode) {
     int64_t room = in + 2 * pad - (dilation * (kernel - 1) + 1);
     if (room < 0)
         return 0;
@@ -14,10 +15,18 @@ static int64_t out_size(int64_t in, int64_t kernel, int64_t stride, int64_t pad,
 }
 
 static sm_pool2d geometry(const int64_t *shape, const sm_pool_params *p) {
-    sm_pool2d g = {.planes = shape[0] * shape[1], .h = shape[2], .w = shape[3], .kh = p->kernel[0],
-                   .kw = p->kernel[1], .stride_h = p->stride[0], .stride_w = p->stride[1],
-                   .pad_h = p->padding[0], .pad_w = p->padding[1], .dilation_h = p->dilation[0],
-                   .dilation_w = p->dilation[1], .count_include_pad = p->count_include_pad};
+    sm_pool2d g = {.planes = shape[0] * shape[1],
+                   .h = shape[2],
+                   .w = shape[3],
+                   .kh = p->kernel[0],
+                   .kw = p->kernel[1],
+                   .stride_h = p->stride[0],
+                   .stride_w = p->stride[1],
+                   .pad_h = p->padding[0],
+                   .pad_w = p->padding[1],
+                   .dilation_h = p->dilation[0],
+                   .dilation_w = p->dilation[1],
+                   .count_include_pad = p->count_include_pad};
     g.oh = out_size(g.h, g.kh, g.stride_h, g.pad_h, g.dilation_h, p->ceil_mode);
     g.ow = out_size(g.w, g.kw, g.stride_w, g.pad_w, g.dilation_w, p->ceil_mode);
     return g;
@@ -33,21 +42,26 @@ static sm_status pool_check(sm_call *call, sm_error *err) {
     if (status != SM_OK)
         return status;
     for (int a = 0; a < 2; a++) {
-        if (p->kernel[a] < 1 || p->stride[a] < 1 || p->dilation[a] < 1 || p->kernel[a] > 1 << 24 ||
-            p->stride[a] > 1 << 24 || p->dilation[a] > 1 << 24)
-            return sm_fail(err, SM_EINVAL, 0, "%s: kernel_size, stride and dilation must be from 1 "
-                           "to 2^24", name);
-        if (p->padding[a] < 0 || p->padding[a] > p->kernel[a] / 2)
+        if (p->kernel[a] < 1 || p->stride[a] < 1 || p->dilation[a] < 1 ||
+            p->kernel[a] > 1 << 24 || p->stride[a] > 1 << 24 || p->dilation[a] > 1 << 24)
             return sm_fail(err, SM_EINVAL, 0,
-                           "%s: padding must be from 0 to half the kernel_size (%lld), got %lld",
-                           name, (long long)p->kernel[a], (long long)p->padding[a]);
+                           "%s: kernel_size, stride and dilation must be from 1 "
+                           "to 2^24",
+                           name);
+        if (p->padding[a] < 0 || p->padding[a] > p->kernel[a] / 2)
+            return sm_fail(
+                err, SM_EINVAL, 0,
+                "%s: padding must be from 0 to half the kernel_size (%lld), got %lld",
+                name, (long long)p->kernel[a], (long long)p->padding[a]);
     }
     if (call->op == &sm_op_max_pool2d && p->kernel[0] * p->kernel[1] > 255)
-        return sm_fail(err, SM_EINVAL, 0, "%s: windows hold at most 255 elements, got %lldx%lld",
-                       name, (long long)p->kernel[0], (long long)p->kernel[1]);
+        return sm_fail(err, SM_EINVAL, 0,
+                       "%s: windows hold at most 255 elements, got %lldx%lld", name,
+                       (long long)p->kernel[0], (long long)p->kernel[1]);
     sm_pool2d g = geometry(call->in[0]->shape, p);
     if (g.oh < 1 || g.ow < 1)
-        return sm_fail(err, SM_EINVAL, 1, "%s: window %lldx%lld is larger than input %s with its "
+        return sm_fail(err, SM_EINVAL, 1,
+                       "%s: window %lldx%lld is larger than input %s with its "
                        "padding",
                        name, (long long)g.kh, (long long)g.kw,
                        sm_tensor_shape_text(text, call->in[0]));
@@ -77,7 +91,8 @@ static sm_status max_pool2d_forward(sm_call *call, sm_error *err) {
 }
 
 /* Runs fn with dy and a fresh dx, both dense. */
-static sm_status with_gradients(sm_back *back, sm_tensor **dy, sm_tensor **dx, sm_error *err) {
+static sm_status with_gradients(sm_back *back, sm_tensor **dy, sm_tensor **dx,
+                                sm_error *err) {
     sm_status status = sm_tensor_contiguous(back->dout[0], dy, err);
     if (status != SM_OK)
         return status;
@@ -98,9 +113,14 @@ static sm_status max_pool2d_backward(sm_back *back, sm_error *err) {
     return SM_OK;
 }
 
-const sm_op sm_op_max_pool2d = {.name = "max_pool2d", .min_in = 1, .max_in = 1, .n_out = 1,
-                                .params_size = sizeof(sm_pool_params), .check = pool_check,
-                                .forward = max_pool2d_forward, .backward = max_pool2d_backward};
+const sm_op sm_op_max_pool2d = {.name = "max_pool2d",
+                                .min_in = 1,
+                                .max_in = 1,
+                                .n_out = 1,
+                                .params_size = sizeof(sm_pool_params),
+                                .check = pool_check,
+                                .forward = max_pool2d_forward,
+                                .backward = max_pool2d_backward};
 
 /* ---- average ---- */
 
@@ -126,15 +146,25 @@ static sm_status avg_pool2d_backward(sm_back *back, sm_error *err) {
     return SM_OK;
 }
 
-const sm_op sm_op_avg_pool2d = {.name = "avg_pool2d", .min_in = 1, .max_in = 1, .n_out = 1,
-                                .params_size = sizeof(sm_pool_params), .check = pool_check,
-                                .forward = avg_pool2d_forward, .backward = avg_pool2d_backward};
+const sm_op sm_op_avg_pool2d = {.name = "avg_pool2d",
+                                .min_in = 1,
+                                .max_in = 1,
+                                .n_out = 1,
+                                .params_size = sizeof(sm_pool_params),
+                                .check = pool_check,
+                                .forward = avg_pool2d_forward,
+                                .backward = avg_pool2d_backward};
 
 /* ---- adaptive average ---- */
 
 static sm_pool2d adaptive_geometry(const int64_t *shape, const sm_adaptive_params *p) {
-    return (sm_pool2d){.planes = shape[0] * shape[1], .h = shape[2], .w = shape[3],
-                       .oh = p->size[0], .ow = p->size[1], .kh = 1, .kw = 1};
+    return (sm_pool2d){.planes = shape[0] * shape[1],
+                       .h = shape[2],
+                       .w = shape[3],
+                       .oh = p->size[0],
+                       .ow = p->size[1],
+                       .kh = 1,
+                       .kw = 1};
 }
 
 static sm_status adaptive_check(sm_call *call, sm_error *err) {
@@ -146,9 +176,11 @@ static sm_status adaptive_check(sm_call *call, sm_error *err) {
     if (status != SM_OK)
         return status;
     if (p->size[0] < 1 || p->size[1] < 1)
-        return sm_fail(err, SM_EINVAL, 0, "adaptive_avg_pool2d: output_size must be at least 1");
+        return sm_fail(err, SM_EINVAL, 0,
+                       "adaptive_avg_pool2d: output_size must be at least 1");
     if (call->in[0]->shape[2] < 1 || call->in[0]->shape[3] < 1)
-        return sm_fail(err, SM_EINVAL, 1, "adaptive_avg_pool2d: nothing to average in input %s",
+        return sm_fail(err, SM_EINVAL, 1,
+                       "adaptive_avg_pool2d: nothing to average in input %s",
                        sm_tensor_shape_text(text, call->in[0]));
     sm_out_like(call, 0);
     call->meta[0].shape[2] = p->size[0];
@@ -178,7 +210,11 @@ static sm_status adaptive_backward(sm_back *back, sm_error *err) {
     return SM_OK;
 }
 
-const sm_op sm_op_adaptive_avg_pool2d = {
-    .name = "adaptive_avg_pool2d", .min_in = 1, .max_in = 1, .n_out = 1,
-    .params_size = sizeof(sm_adaptive_params), .check = adaptive_check,
-    .forward = adaptive_forward, .backward = adaptive_backward};
+const sm_op sm_op_adaptive_avg_pool2d = {.name = "adaptive_avg_pool2d",
+                                         .min_in = 1,
+                                         .max_in = 1,
+                                         .n_out = 1,
+                                         .params_size = sizeof(sm_adaptive_params),
+                                         .check = adaptive_check,
+                                         .forward = adaptive_forward,
+                                         .backward = adaptive_backward};

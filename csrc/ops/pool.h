@@ -12,7 +12,8 @@ typedef struct sm_pool_params {
 extern const sm_op sm_op_max_pool2d;
 extern const sm_op sm_op_avg_pool2d;
 
-/* Averages over as even bins as there are: bin i of n covers floor(i H / n) .. ceil((i + 1) H / n). */
+/* Averages over as even bins as there are: bin i of n covers floor(i H / n) .. ceil((i +
+ * 1) H / n). */
 typedef struct sm_adaptive_params {
     int64_t size[2];
 } sm_adaptive_params;

@@ -8,8 +8,8 @@
 #include "ops/elementwise.h"
 #include "ops/rows.h"
 
-static const char *const names[SM_REDUCTION_COUNT] = {"sum", "mean", "amax", "amin",     "var",
-                                                      "std", "norm", "prod", "logsumexp"};
+static const char *const names[SM_REDUCTION_COUNT] = {
+    "sum", "mean", "amax", "amin", "var", "std", "norm", "prod", "logsumexp"};
 
 /* The shape without the reduced dimensions, or with size 1 there. */
 static sm_meta reduced_meta(const sm_tensor *x, unsigned dims, bool keepdim) {
@@ -33,8 +33,8 @@ static sm_status reduce_check(sm_call *call, sm_error *err) {
     for (int d = 0; d < x->ndim; d++)
         k *= p->dims >> d & 1 && x->shape[d] == 0 ? 0 : 1;
     if (k == 0 && (p->kind == SM_AMAX || p->kind == SM_AMIN) && sm_tensor_numel(x) == 0)
-        return sm_fail(err, SM_EINVAL, 1, "%s: nothing to choose from in shape %s", names[p->kind],
-                       sm_tensor_shape_text(text, x));
+        return sm_fail(err, SM_EINVAL, 1, "%s: nothing to choose from in shape %s",
+                       names[p->kind], sm_tensor_shape_text(text, x));
     return SM_OK;
 }
 
@@ -100,14 +100,22 @@ static double row_logsumexp(const float *x, int64_t k) {
 static double reduce_row(const sm_reduce_params *p, const float *x, int64_t k) {
     double n = (double)k, product = 1;
     switch (p->kind) {
-    case SM_SUM: return row_sum(x, k);
-    case SM_MEAN: return row_sum(x, k) / n;
-    case SM_AMAX: return row_extreme(x, k, 1);
-    case SM_AMIN: return row_extreme(x, k, -1);
-    case SM_VAR: return row_squares(x, k, row_sum(x, k) / n) / (n - p->a);
-    case SM_STD: return sqrt(row_squares(x, k, row_sum(x, k) / n) / (n - p->a));
-    case SM_NORM: return row_norm(x, k, p->a);
-    case SM_LOGSUMEXP: return row_logsumexp(x, k);
+    case SM_SUM:
+        return row_sum(x, k);
+    case SM_MEAN:
+        return row_sum(x, k) / n;
+    case SM_AMAX:
+        return row_extreme(x, k, 1);
+    case SM_AMIN:
+        return row_extreme(x, k, -1);
+    case SM_VAR:
+        return row_squares(x, k, row_sum(x, k) / n) / (n - p->a);
+    case SM_STD:
+        return sqrt(row_squares(x, k, row_sum(x, k) / n) / (n - p->a));
+    case SM_NORM:
+        return row_norm(x, k, p->a);
+    case SM_LOGSUMEXP:
+        return row_logsumexp(x, k);
     default:
         for (int64_t i = 0; i < k; i++)
             product *= x[i];
@@ -225,7 +233,8 @@ static double norm_slope(double x, double y, double p) {
 }
 
 static void product_row(const float *x, float dy, float *dx, int64_t k) {
-    double before = 1; /* products of what lies before and behind, so that zeros are no trouble */
+    double before =
+        1; /* products of what lies before and behind, so that zeros are no trouble */
     for (int64_t j = 0; j < k; j++) {
         dx[j] = (float)before;
         before *= x[j];
@@ -237,8 +246,8 @@ static void product_row(const float *x, float dy, float *dx, int64_t k) {
     }
 }
 
-static void gradient_row(const sm_reduce_params *p, const float *x, float y, float dy, float *dx,
-                         int64_t k) {
+static void gradient_row(const sm_reduce_params *p, const float *x, float y, float dy,
+                         float *dx, int64_t k) {
     double n = (double)k, mean, scale;
     switch (p->kind) {
     case SM_SUM:
@@ -248,11 +257,15 @@ static void gradient_row(const sm_reduce_params *p, const float *x, float y, flo
             dx[j] = (float)scale;
         return;
     case SM_AMAX:
-    case SM_AMIN: spread_extreme(x, y, dy, dx, k); return;
+    case SM_AMIN:
+        spread_extreme(x, y, dy, dx, k);
+        return;
     case SM_VAR:
     case SM_STD:
         mean = row_sum(x, k) / n;
-        scale = p->kind == SM_VAR ? 2 * dy / (n - p->a) : y == 0 ? 0 : dy / (y * (n - p->a));
+        scale = p->kind == SM_VAR ? 2 * dy / (n - p->a)
+                : y == 0          ? 0
+                                  : dy / (y * (n - p->a));
         for (int64_t j = 0; j < k; j++)
             dx[j] = (float)(scale * (x[j] - mean));
         return;
@@ -272,7 +285,8 @@ static void gradient_row(const sm_reduce_params *p, const float *x, float y, flo
         for (int64_t j = 0; j < k; j++)
             dx[j] = dy * expf(x[j] - y);
         return;
-    default: product_row(x, dy, dx, k);
+    default:
+        product_row(x, dy, dx, k);
     }
 }
 
@@ -281,7 +295,8 @@ static void gradient_rows(void *context, int64_t begin, int64_t end, int thread)
     int64_t k = r->rows.k;
     (void)thread;
     for (int64_t i = begin; i < end; i++)
-        gradient_row(r->p, sm_f32(r->rows.t) + i * k, r->y[i], r->dy[i], r->dx + i * k, k);
+        gradient_row(r->p, sm_f32(r->rows.t) + i * k, r->y[i], r->dy[i], r->dx + i * k,
+                     k);
 }
 
 /* The gradient of a sum is dy, repeated: a view with strides of 0. */
@@ -335,9 +350,16 @@ static const char *reduce_label(const void *params) {
     return names[((const sm_reduce_params *)params)->kind];
 }
 
-const sm_op sm_op_reduce = {.name = "reduce", .label = reduce_label, .min_in = 1, .max_in = 1, .n_out = 1, .save_in = 1,
-                            .save_out = 1, .params_size = sizeof(sm_reduce_params),
-                            .check = reduce_check, .forward = reduce_forward,
+const sm_op sm_op_reduce = {.name = "reduce",
+                            .label = reduce_label,
+                            .min_in = 1,
+                            .max_in = 1,
+                            .n_out = 1,
+                            .save_in = 1,
+                            .save_out = 1,
+                            .params_size = sizeof(sm_reduce_params),
+                            .check = reduce_check,
+                            .forward = reduce_forward,
                             .backward = reduce_backward};
 
 /* ---- extremes with positions ---- */
@@ -361,16 +383,16 @@ static sm_status extreme_check(sm_call *call, sm_error *err) {
     return SM_OK;
 }
 
-#define EXTREME_ROW(NAME, T, IS_NAN)                                                              \
-    static int64_t NAME(const T *x, int64_t k, bool smallest) {                                   \
-        int64_t best = 0;                                                                         \
-        for (int64_t j = 1; j < k; j++) {                                                         \
-            if (IS_NAN(x[best]))                                                                  \
-                break;                                                                            \
-            if ((smallest ? x[j] < x[best] : x[j] > x[best]) || IS_NAN(x[j]))                     \
-                best = j;                                                                         \
-        }                                                                                         \
-        return best;                                                                              \
+#define EXTREME_ROW(NAME, T, IS_NAN)                                                     \
+    static int64_t NAME(const T *x, int64_t k, bool smallest) {                          \
+        int64_t best = 0;                                                                \
+        for (int64_t j = 1; j < k; j++) {                                                \
+            if (IS_NAN(x[best]))                                                         \
+                break;                                                                   \
+            if ((smallest ? x[j] < x[best] : x[j] > x[best]) || IS_NAN(x[j]))            \
+                best = j;                                                                \
+        }                                                                                \
+        return best;                                                                     \
     }
 #define NEVER(x) false
 EXTREME_ROW(extreme_f32, float, isnan)
@@ -427,7 +449,8 @@ static void scatter_rows(const sm_tensor *dy, const sm_tensor *positions, int64_
 
 /* dy and positions as rows [m, chosen]; the gradient as a view. */
 static sm_status scatter_backward(sm_back *back, unsigned dims, const sm_tensor *dy,
-                                  const sm_tensor *positions, int64_t chosen, sm_error *err) {
+                                  const sm_tensor *positions, int64_t chosen,
+                                  sm_error *err) {
     sm_rows dx;
     sm_tensor *view;
     sm_status status = sm_rows_new(&back->in_meta[0], dims, &dx, err);
@@ -453,9 +476,15 @@ static sm_status extreme_backward(sm_back *back, sm_error *err) {
     return status;
 }
 
-const sm_op sm_op_extreme = {.name = "max", .min_in = 1, .max_in = 1, .n_out = 2, .save_out = 2,
-                             .params_size = sizeof(sm_extreme_params), .check = extreme_check,
-                             .forward = extreme_forward, .backward = extreme_backward};
+const sm_op sm_op_extreme = {.name = "max",
+                             .min_in = 1,
+                             .max_in = 1,
+                             .n_out = 2,
+                             .save_out = 2,
+                             .params_size = sizeof(sm_extreme_params),
+                             .check = extreme_check,
+                             .forward = extreme_forward,
+                             .backward = extreme_backward};
 
 /* ---- softmax ---- */
 
@@ -523,7 +552,8 @@ static sm_status softmax_forward(sm_call *call, sm_error *err) {
     return status;
 }
 
-/* softmax: dx = y (dy - sum(dy y)); log_softmax: dx = dy - exp(y) sum(dy). Here x holds dx. */
+/* softmax: dx = y (dy - sum(dy y)); log_softmax: dx = dy - exp(y) sum(dy). Here x holds
+ * dx. */
 static void softmax_gradient_rows(void *context, int64_t begin, int64_t end, int thread) {
     const softmax *s = context;
     int64_t k = s->x.k;
@@ -535,7 +565,8 @@ static void softmax_gradient_rows(void *context, int64_t begin, int64_t end, int
         for (int64_t j = 0; j < k; j++)
             sum += s->log ? (double)dy[j] : (double)dy[j] * y[j];
         for (int64_t j = 0; j < k; j++)
-            dx[j] = s->log ? dy[j] - expf(y[j]) * (float)sum : y[j] * (dy[j] - (float)sum);
+            dx[j] =
+                s->log ? dy[j] - expf(y[j]) * (float)sum : y[j] * (dy[j] - (float)sum);
     }
 }
 
@@ -561,9 +592,15 @@ static sm_status softmax_backward(sm_back *back, sm_error *err) {
     return status;
 }
 
-const sm_op sm_op_softmax = {.name = "softmax", .min_in = 1, .max_in = 1, .n_out = 1, .save_out = 1,
-                             .params_size = sizeof(sm_softmax_params), .check = same_shape_check,
-                             .forward = softmax_forward, .backward = softmax_backward};
+const sm_op sm_op_softmax = {.name = "softmax",
+                             .min_in = 1,
+                             .max_in = 1,
+                             .n_out = 1,
+                             .save_out = 1,
+                             .params_size = sizeof(sm_softmax_params),
+                             .check = same_shape_check,
+                             .forward = softmax_forward,
+                             .backward = softmax_backward};
 
 /* ---- cumsum ---- */
 
@@ -580,8 +617,8 @@ static void run_sums(const sm_rows *from, const sm_rows *to, bool backwards) {
     }
 }
 
-static sm_status cumsum(sm_tensor *x, int dim, bool backwards, const sm_meta *meta, sm_tensor **out,
-                        sm_error *err) {
+static sm_status cumsum(sm_tensor *x, int dim, bool backwards, const sm_meta *meta,
+                        sm_tensor **out, sm_error *err) {
     sm_rows from, to;
     sm_status status = sm_rows_open(x, 1u << dim, &from, err);
     if (status != SM_OK)
@@ -614,9 +651,14 @@ static sm_status cumsum_backward(sm_back *back, sm_error *err) {
     return status == SM_OK ? sm_din_give(back, 0, view, err) : status;
 }
 
-const sm_op sm_op_cumsum = {.name = "cumsum", .min_in = 1, .max_in = 1, .n_out = 1,
-                            .params_size = sizeof(sm_cumsum_params), .check = same_shape_check,
-                            .forward = cumsum_forward, .backward = cumsum_backward};
+const sm_op sm_op_cumsum = {.name = "cumsum",
+                            .min_in = 1,
+                            .max_in = 1,
+                            .n_out = 1,
+                            .params_size = sizeof(sm_cumsum_params),
+                            .check = same_shape_check,
+                            .forward = cumsum_forward,
+                            .backward = cumsum_backward};
 
 /* ---- sorting ---- */
 
@@ -628,7 +670,8 @@ static sm_status topk_check(sm_call *call, sm_error *err) {
     if (status != SM_OK)
         return status;
     if (p->k > x->shape[p->dim])
-        return sm_fail(err, SM_EINVAL, 2, "topk: k = %lld is more than dimension %d of shape %s has",
+        return sm_fail(err, SM_EINVAL, 2,
+                       "topk: k = %lld is more than dimension %d of shape %s has",
                        (long long)p->k, p->dim + 1, sm_tensor_shape_text(text, x));
     sm_out_like(call, 0);
     if (p->k >= 0)
@@ -646,22 +689,24 @@ static bool precedes(float a, float b, bool descending) {
 }
 
 /* Merge sort of positions, stable. */
-static void sort_positions(const float *x, int64_t *p, int64_t *spare, int64_t n, bool descending) {
+static void sort_positions(const float *x, int64_t *p, int64_t *spare, int64_t n,
+                           bool descending) {
     for (int64_t width = 1; width < n; width *= 2) {
         for (int64_t low = 0; low < n; low += 2 * width) {
             int64_t mid = low + width < n ? low + width : n;
             int64_t high = low + 2 * width < n ? low + 2 * width : n, i = low, j = mid;
             for (int64_t k = low; k < high; k++)
-                spare[k] = j >= high || (i < mid && !precedes(x[p[j]], x[p[i]], descending))
-                               ? p[i++]
-                               : p[j++];
+                spare[k] =
+                    j >= high || (i < mid && !precedes(x[p[j]], x[p[i]], descending))
+                        ? p[i++]
+                        : p[j++];
         }
         memcpy(p, spare, (size_t)n * sizeof *p);
     }
 }
 
-static sm_status topk_rows(const sm_topk_params *p, const sm_rows *x, const sm_rows *values,
-                           sm_tensor *positions, sm_error *err) {
+static sm_status topk_rows(const sm_topk_params *p, const sm_rows *x,
+                           const sm_rows *values, sm_tensor *positions, sm_error *err) {
     sm_meta meta = {.dtype = SM_I64, .ndim = 1, .shape = {2 * x->k}};
     sm_tensor *scratch;
     sm_status status = sm_tensor_new(&meta, &scratch, err);
@@ -725,6 +770,12 @@ static sm_status topk_backward(sm_back *back, sm_error *err) {
     return status;
 }
 
-const sm_op sm_op_topk = {.name = "topk", .min_in = 1, .max_in = 1, .n_out = 2, .save_out = 2,
-                          .params_size = sizeof(sm_topk_params), .check = topk_check,
-                          .forward = topk_forward, .backward = topk_backward};
+const sm_op sm_op_topk = {.name = "topk",
+                          .min_in = 1,
+                          .max_in = 1,
+                          .n_out = 2,
+                          .save_out = 2,
+                          .params_size = sizeof(sm_topk_params),
+                          .check = topk_check,
+                          .forward = topk_forward,
+                          .backward = topk_backward};

@@ -1,7 +1,9 @@
-/* reduce.h: ops that shrink or run along dimensions: sums, extremes, moments, softmax, sorting.
+/* reduce.h: ops that shrink or run along dimensions: sums, extremes, moments, softmax,
+ * sorting.
  *
- * All of them see the input as rows: the reduced dimensions are brought behind the others and joined,
- * giving a dense [M,K] whose rows are worked on one by one, on all threads. A row is summed in double.
+ * All of them see the input as rows: the reduced dimensions are brought behind the others
+ * and joined, giving a dense [M,K] whose rows are worked on one by one, on all threads. A
+ * row is summed in double.
  */
 #ifndef SM_OPS_REDUCE_H
 #define SM_OPS_REDUCE_H
@@ -29,8 +31,8 @@ typedef struct sm_reduce_params {
 } sm_reduce_params;
 extern const sm_op sm_op_reduce;
 
-/* Values and int64 positions (from 1) of the largest (smallest) along one dimension, or, with dim -1,
- * of all elements. NaN wins; the first of several. */
+/* Values and int64 positions (from 1) of the largest (smallest) along one dimension, or,
+ * with dim -1, of all elements. NaN wins; the first of several. */
 typedef struct sm_extreme_params {
     int dim;
     bool keepdim;
@@ -51,8 +53,8 @@ typedef struct sm_cumsum_params {
 } sm_cumsum_params;
 extern const sm_op sm_op_cumsum;
 
-/* The k first of the sorted values along a dimension, and their int64 positions (from 1). Stable; NaN
- * counts as the largest. */
+/* The k first of the sorted values along a dimension, and their int64 positions (from 1).
+ * Stable; NaN counts as the largest. */
 typedef struct sm_topk_params {
     int dim;
     int64_t k; /* -1: all */

@@ -55,8 +55,8 @@ sm_status sm_rows_new(const sm_meta *meta, unsigned dims, sm_rows *rows, sm_erro
     return sm_tensor_new(&permuted, &rows->t, err);
 }
 
-sm_status sm_rows_restore(const sm_rows *rows, const sm_meta *meta, unsigned dims, sm_tensor **out,
-                          sm_error *err) {
+sm_status sm_rows_restore(const sm_rows *rows, const sm_meta *meta, unsigned dims,
+                          sm_tensor **out, sm_error *err) {
     int order[SM_MAX_DIMS];
     sm_status status = sm_tensor_alias(rows->t, out, err);
     if (status != SM_OK)
@@ -69,7 +69,8 @@ sm_status sm_rows_restore(const sm_rows *rows, const sm_meta *meta, unsigned dim
     return SM_OK;
 }
 
-sm_status sm_rows_copy(const sm_rows *rows, unsigned dims, sm_tensor *out, sm_error *err) {
+sm_status sm_rows_copy(const sm_rows *rows, unsigned dims, sm_tensor *out,
+                       sm_error *err) {
     sm_tensor *view;
     sm_meta meta = sm_tensor_meta(out);
     sm_status status = sm_rows_restore(rows, &meta, dims, &view, err);

@@ -1,4 +1,5 @@
-/* view.c: view ops and the copy. See view.h. Each check validates, each view sets strides. */
+/* view.c: view ops and the copy. See view.h. Each check validates, each view sets
+ * strides. */
 #include "ops/view.h"
 
 #include <string.h>
@@ -31,8 +32,8 @@ static bool resolve_shape(const sm_tensor *t, const sm_reshape_params *p, sm_met
     return true;
 }
 
-/* Strides that give t the new shape without a copy. Walks both shapes from the back; a run of input
- * dimensions that lie behind one another can be cut anew in any way. */
+/* Strides that give t the new shape without a copy. Walks both shapes from the back; a
+ * run of input dimensions that lie behind one another can be cut anew in any way. */
 static bool view_strides(const sm_tensor *t, const sm_meta *to, int64_t *stride) {
     if (sm_tensor_is_contiguous(t)) {
         sm_contiguous_strides(to->ndim, to->shape, stride);
@@ -41,7 +42,8 @@ static bool view_strides(const sm_tensor *t, const sm_meta *to, int64_t *stride)
     int out = to->ndim - 1;
     for (int d = t->ndim - 1; d >= 0;) {
         int64_t run = t->shape[d], step = t->stride[d];
-        for (d--; d >= 0 && (t->shape[d] == 1 || t->stride[d] == step * run || run == 1); d--) {
+        for (d--; d >= 0 && (t->shape[d] == 1 || t->stride[d] == step * run || run == 1);
+             d--) {
             if (run == 1)
                 step = t->stride[d];
             run *= t->shape[d];
@@ -76,9 +78,10 @@ static sm_status reshape_check(sm_call *call, sm_error *err) {
         return sm_fail(err, SM_EINVAL, 2, "%s: shape %s (%lld elements) does not fit %s",
                        call->op->name, from, (long long)sm_tensor_numel(t), to);
     if (!view_strides(t, &call->meta[0], stride))
-        return sm_fail(err, SM_EINVAL, 1,
-                       "view: a non-contiguous %s cannot be seen as %s without a copy; use reshape",
-                       from, to);
+        return sm_fail(
+            err, SM_EINVAL, 1,
+            "view: a non-contiguous %s cannot be seen as %s without a copy; use reshape",
+            from, to);
     return SM_OK;
 }
 
@@ -102,9 +105,14 @@ static sm_status reshape_backward(sm_back *back, sm_error *err) {
     return sm_din_give(back, 0, din, err);
 }
 
-const sm_op sm_op_reshape = {.name = "reshape", .min_in = 1, .max_in = 1, .n_out = 1,
-                             .params_size = sizeof(sm_reshape_params), .check = reshape_check,
-                             .view = reshape_view, .backward = reshape_backward};
+const sm_op sm_op_reshape = {.name = "reshape",
+                             .min_in = 1,
+                             .max_in = 1,
+                             .n_out = 1,
+                             .params_size = sizeof(sm_reshape_params),
+                             .check = reshape_check,
+                             .view = reshape_view,
+                             .backward = reshape_backward};
 
 /* ---- permute ---- */
 
@@ -120,7 +128,8 @@ static sm_status permute_check(sm_call *call, sm_error *err) {
             seen |= 1u << p->dims[d];
     }
     if (!valid)
-        return sm_fail(err, SM_EINVAL, 2, "permute: needs each dimension of shape %s exactly once",
+        return sm_fail(err, SM_EINVAL, 2,
+                       "permute: needs each dimension of shape %s exactly once",
                        sm_tensor_shape_text(text, t));
     sm_out_like(call, 0);
     for (int d = 0; d < p->ndim; d++)
@@ -149,9 +158,14 @@ static sm_status permute_backward(sm_back *back, sm_error *err) {
     return sm_din_give(back, 0, din, err);
 }
 
-const sm_op sm_op_permute = {.name = "permute", .min_in = 1, .max_in = 1, .n_out = 1,
-                             .params_size = sizeof(sm_permute_params), .check = permute_check,
-                             .view = permute_view, .backward = permute_backward};
+const sm_op sm_op_permute = {.name = "permute",
+                             .min_in = 1,
+                             .max_in = 1,
+                             .n_out = 1,
+                             .params_size = sizeof(sm_permute_params),
+                             .check = permute_check,
+                             .view = permute_view,
+                             .backward = permute_backward};
 
 /* ---- expand ---- */
 
@@ -171,7 +185,8 @@ static sm_status expand_check(sm_call *call, sm_error *err) {
     }
     if (!fits)
         return sm_fail(err, SM_EINVAL, 2, "expand: shape %s cannot expand to %s",
-                       sm_tensor_shape_text(from, t), sm_shape_text(to, p->ndim, p->shape));
+                       sm_tensor_shape_text(from, t),
+                       sm_shape_text(to, p->ndim, p->shape));
     return sm_meta_numel(&call->meta[0], "expand", &numel, err);
 }
 
@@ -183,9 +198,14 @@ static void expand_view(const sm_call *call, sm_tensor *out) {
     memcpy(out->stride, stride, sizeof stride);
 }
 
-const sm_op sm_op_expand = {.name = "expand", .min_in = 1, .max_in = 1, .n_out = 1,
-                            .params_size = sizeof(sm_expand_params), .check = expand_check,
-                            .view = expand_view, .backward = sm_view_backward};
+const sm_op sm_op_expand = {.name = "expand",
+                            .min_in = 1,
+                            .max_in = 1,
+                            .n_out = 1,
+                            .params_size = sizeof(sm_expand_params),
+                            .check = expand_check,
+                            .view = expand_view,
+                            .backward = sm_view_backward};
 
 /* ---- slice and select ---- */
 
@@ -194,8 +214,8 @@ static sm_status check_dim(const sm_call *call, int dim, sm_error *err) {
     const sm_tensor *t = call->in[0];
     if (dim >= 0 && dim < t->ndim)
         return SM_OK;
-    return sm_fail(err, SM_EINVAL, 2, "%s: dimension %d is out of range for shape %s", call->op->name,
-                   dim + 1, sm_tensor_shape_text(text, t));
+    return sm_fail(err, SM_EINVAL, 2, "%s: dimension %d is out of range for shape %s",
+                   call->op->name, dim + 1, sm_tensor_shape_text(text, t));
 }
 
 static sm_status slice_check(sm_call *call, sm_error *err) {
@@ -210,10 +230,12 @@ static sm_status slice_check(sm_call *call, sm_error *err) {
         return sm_fail(err, SM_EINVAL, 5, "slice: step must be at least 1, got %lld",
                        (long long)p->step);
     if (p->start < 0 || p->length < 0 || p->start > size ||
-        (p->length > 0 && (__builtin_mul_overflow(p->length - 1, p->step, &last) ||
-                           __builtin_add_overflow(last, p->start, &last) || last >= size)))
+        (p->length > 0 &&
+         (__builtin_mul_overflow(p->length - 1, p->step, &last) ||
+          __builtin_add_overflow(last, p->start, &last) || last >= size)))
         return sm_fail(err, SM_EINVAL, 3,
-                       "narrow: start %lld, length %lld is out of range for dimension %d of shape %s",
+                       "narrow: start %lld, length %lld is out of range for dimension %d "
+                       "of shape %s",
                        (long long)p->start + 1, (long long)p->length, p->dim + 1,
                        sm_tensor_shape_text(text, t));
     sm_out_like(call, 0);
@@ -228,9 +250,14 @@ static void slice_view(const sm_call *call, sm_tensor *out) {
     out->stride[p->dim] *= p->length > 1 ? p->step : 1;
 }
 
-const sm_op sm_op_slice = {.name = "narrow", .min_in = 1, .max_in = 1, .n_out = 1,
-                           .params_size = sizeof(sm_slice_params), .check = slice_check,
-                           .view = slice_view, .backward = sm_view_backward};
+const sm_op sm_op_slice = {.name = "narrow",
+                           .min_in = 1,
+                           .max_in = 1,
+                           .n_out = 1,
+                           .params_size = sizeof(sm_slice_params),
+                           .check = slice_check,
+                           .view = slice_view,
+                           .backward = sm_view_backward};
 
 static sm_status select_check(sm_call *call, sm_error *err) {
     const sm_select_params *p = call->params;
@@ -242,7 +269,8 @@ static sm_status select_check(sm_call *call, sm_error *err) {
     if (p->index < 0 || p->index >= t->shape[p->dim])
         return sm_fail(err, SM_EINVAL, 3,
                        "select: index %lld is out of range for dimension %d of shape %s",
-                       (long long)p->index + 1, p->dim + 1, sm_tensor_shape_text(text, t));
+                       (long long)p->index + 1, p->dim + 1,
+                       sm_tensor_shape_text(text, t));
     sm_out_like(call, 0);
     call->meta[0].ndim--;
     for (int d = p->dim; d < call->meta[0].ndim; d++)
@@ -260,9 +288,14 @@ static void select_view(const sm_call *call, sm_tensor *out) {
     }
 }
 
-const sm_op sm_op_select = {.name = "select", .min_in = 1, .max_in = 1, .n_out = 1,
-                            .params_size = sizeof(sm_select_params), .check = select_check,
-                            .view = select_view, .backward = sm_view_backward};
+const sm_op sm_op_select = {.name = "select",
+                            .min_in = 1,
+                            .max_in = 1,
+                            .n_out = 1,
+                            .params_size = sizeof(sm_select_params),
+                            .check = select_check,
+                            .view = select_view,
+                            .backward = sm_view_backward};
 
 /* ---- copy ---- */
 
@@ -284,6 +317,11 @@ static sm_status copy_backward(sm_back *back, sm_error *err) {
     return sm_din_give(back, 0, sm_tensor_ref(back->dout[0]), err);
 }
 
-const sm_op sm_op_copy = {.name = "copy", .min_in = 1, .max_in = 1, .n_out = 1,
-                          .params_size = sizeof(sm_copy_params), .check = copy_check,
-                          .forward = copy_forward, .backward = copy_backward};
+const sm_op sm_op_copy = {.name = "copy",
+                          .min_in = 1,
+                          .max_in = 1,
+                          .n_out = 1,
+                          .params_size = sizeof(sm_copy_params),
+                          .check = copy_check,
+                          .forward = copy_forward,
+                          .backward = copy_backward};

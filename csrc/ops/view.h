@@ -5,14 +5,15 @@
 
 #include "ops/op.h"
 
-/* Another shape for the same elements. One size may be -1 and is worked out. Fails where the strides
- * do not allow it (copy first, see sm_op_copy). */
+/* Another shape for the same elements. One size may be -1 and is worked out. Fails where
+ * the strides do not allow it (copy first, see sm_op_copy). */
 typedef struct sm_reshape_params {
     int ndim;
     int64_t shape[SM_MAX_DIMS];
 } sm_reshape_params;
 extern const sm_op sm_op_reshape;
-/* Whether sm_op_reshape would share t's storage; false too when the shape does not fit at all. */
+/* Whether sm_op_reshape would share t's storage; false too when the shape does not fit at
+ * all. */
 bool sm_can_view(const sm_tensor *t, const sm_reshape_params *params);
 
 /* Output dimension d is input dimension dims[d]. */
@@ -22,7 +23,8 @@ typedef struct sm_permute_params {
 } sm_permute_params;
 extern const sm_op sm_op_permute;
 
-/* Repeats dimensions of size 1 without copying; -1 keeps a size; new dimensions come first. */
+/* Repeats dimensions of size 1 without copying; -1 keeps a size; new dimensions come
+ * first. */
 typedef sm_reshape_params sm_expand_params;
 extern const sm_op sm_op_expand;
 

@@ -34,10 +34,12 @@ const char *sm_shape_text(char *text, int ndim, const int64_t *shape) {
     return text;
 }
 
-sm_status sm_meta_numel(const sm_meta *meta, const char *what, int64_t *numel, sm_error *err) {
+sm_status sm_meta_numel(const sm_meta *meta, const char *what, int64_t *numel,
+                        sm_error *err) {
     char text[SM_SHAPE_TEXT];
     if (meta->ndim < 0 || meta->ndim > SM_MAX_DIMS)
-        return sm_fail(err, SM_EINVAL, 0, "%s: a tensor has at most %d dimensions, got %d", what,
+        return sm_fail(err, SM_EINVAL, 0,
+                       "%s: a tensor has at most %d dimensions, got %d", what,
                        SM_MAX_DIMS, meta->ndim);
     int64_t n = 1, bytes;
     bool empty = false, fits = true;
@@ -49,7 +51,8 @@ sm_status sm_meta_numel(const sm_meta *meta, const char *what, int64_t *numel, s
     }
     for (int d = 0; d < meta->ndim && !empty; d++)
         fits = fits && sm_mul_i64(n, meta->shape[d], &n);
-    if (!fits || !sm_mul_i64(n, (int64_t)sizes[meta->dtype], &bytes) || bytes > INT64_MAX / 8)
+    if (!fits || !sm_mul_i64(n, (int64_t)sizes[meta->dtype], &bytes) ||
+        bytes > INT64_MAX / 8)
         return sm_fail(err, SM_EINVAL, 0, "%s: shape %s is too large to address", what,
                        sm_shape_text(text, meta->ndim, meta->shape));
     *numel = empty ? 0 : n;
@@ -97,7 +100,8 @@ bool sm_tensor_same_shape(const sm_tensor *a, const sm_tensor *b) {
            memcmp(a->shape, b->shape, (size_t)a->ndim * sizeof a->shape[0]) == 0;
 }
 
-bool sm_broadcast_shape(int na, const int64_t *a, int nb, const int64_t *b, int *n, int64_t *out) {
+bool sm_broadcast_shape(int na, const int64_t *a, int nb, const int64_t *b, int *n,
+                        int64_t *out) {
     *n = na > nb ? na : nb;
     for (int i = 1; i <= *n; i++) { /* from the last dimension */
         int64_t x = i <= na ? a[na - i] : 1, y = i <= nb ? b[nb - i] : 1;
@@ -108,7 +112,8 @@ bool sm_broadcast_shape(int na, const int64_t *a, int nb, const int64_t *b, int 
     return true;
 }
 
-void sm_broadcast_strides(const sm_tensor *t, int ndim, const int64_t *shape, int64_t *stride) {
+void sm_broadcast_strides(const sm_tensor *t, int ndim, const int64_t *shape,
+                          int64_t *stride) {
     int lead = ndim - t->ndim;
     for (int d = 0; d < ndim; d++) {
         bool repeats = d < lead || (t->shape[d - lead] == 1 && shape[d] != 1);

@@ -9,7 +9,8 @@
 void (*sm_tensor_node_unref)(struct sm_node *node);
 
 static sm_status out_of_memory(size_t bytes, sm_error *err) {
-    return sm_fail(err, SM_ENOMEM, 0, "out of memory: could not allocate %zu bytes", bytes);
+    return sm_fail(err, SM_ENOMEM, 0, "out of memory: could not allocate %zu bytes",
+                   bytes);
 }
 
 static sm_storage *storage_new(size_t bytes) {
@@ -104,8 +105,8 @@ static sm_strided pair_walk(sm_tensor *dst, const sm_tensor *src) {
     return w;
 }
 
-/* Conversions: float to integer truncates toward zero and saturates, NaN gives 0; int64 to uint8
- * saturates. */
+/* Conversions: float to integer truncates toward zero and saturates, NaN gives 0; int64
+ * to uint8 saturates. */
 static int64_t to_i64(double x) {
     if (x != x)
         return 0;
@@ -149,19 +150,22 @@ void sm_tensor_copy(sm_tensor *dst, const sm_tensor *src) {
     dst->storage->version++;
 }
 
-static void fill_f32(const void *context, int64_t n, char *const *data, const int64_t *stride) {
+static void fill_f32(const void *context, int64_t n, char *const *data,
+                     const int64_t *stride) {
     float *d = (float *)data[0], value = (float)*(const double *)context;
     for (int64_t i = 0; i < n; i++)
         d[i * stride[0]] = value;
 }
 
-static void fill_i64(const void *context, int64_t n, char *const *data, const int64_t *stride) {
+static void fill_i64(const void *context, int64_t n, char *const *data,
+                     const int64_t *stride) {
     int64_t *d = (int64_t *)data[0], value = to_i64(*(const double *)context);
     for (int64_t i = 0; i < n; i++)
         d[i * stride[0]] = value;
 }
 
-static void fill_u8(const void *context, int64_t n, char *const *data, const int64_t *stride) {
+static void fill_u8(const void *context, int64_t n, char *const *data,
+                    const int64_t *stride) {
     uint8_t *d = (uint8_t *)data[0], value = to_u8(*(const double *)context);
     for (int64_t i = 0; i < n; i++)
         d[i * stride[0]] = value;
@@ -174,7 +178,8 @@ void sm_tensor_fill(sm_tensor *t, double value) {
     t->storage->version++;
 }
 
-static void add_f32(const void *context, int64_t n, char *const *data, const int64_t *stride) {
+static void add_f32(const void *context, int64_t n, char *const *data,
+                    const int64_t *stride) {
     float *d = (float *)data[0];
     const float *s = (const float *)data[1];
     (void)context;

@@ -1,11 +1,13 @@
 /* tensor.h: dense tensors of float32, int64 and uint8 with shape, strides and an offset.
  *
- * A tensor is a reference-counted view of a reference-counted storage; several tensors (views) may
- * share one storage. sm_tensor_new gives one reference, which sm_tensor_unref gives back. Strides
- * and the offset count elements, never bytes; a stride may be 0 (expanded) but never negative.
- * Dimensions in this interface count from 0; the binding turns Lua's 1-based ones into these.
+ * A tensor is a reference-counted view of a reference-counted storage; several tensors
+ * (views) may share one storage. sm_tensor_new gives one reference, which sm_tensor_unref
+ * gives back. Strides and the offset count elements, never bytes; a stride may be 0
+ * (expanded) but never negative. Dimensions in this interface count from 0; the binding
+ * turns Lua's 1-based ones into these.
  *
- * Tensors are not locked: one tensor belongs to one Lua state, so to one thread at a time.
+ * Tensors are not locked: one tensor belongs to one Lua state, so to one thread at a
+ * time.
  */
 #ifndef SM_TENSOR_TENSOR_H
 #define SM_TENSOR_TENSOR_H
@@ -29,7 +31,8 @@ typedef struct sm_meta {
 
 typedef struct sm_storage {
     int refs;
-    unsigned version; /* moves with every in-place write, so that backward sees stale saved tensors */
+    unsigned version; /* moves with every in-place write, so that backward sees stale
+                         saved tensors */
     size_t bytes;
     void *data;
 } sm_storage;
@@ -57,19 +60,22 @@ const char *sm_dtype_name(sm_dtype dtype);
 int sm_dtype_by_name(const char *name);
 size_t sm_dtype_size(sm_dtype dtype);
 
-/* Checks 0 <= ndim <= SM_MAX_DIMS, sizes >= 0 and that the bytes do not overflow; gives the number
- * of elements. `what` opens the message. */
-sm_status sm_meta_numel(const sm_meta *meta, const char *what, int64_t *numel, sm_error *err);
+/* Checks 0 <= ndim <= SM_MAX_DIMS, sizes >= 0 and that the bytes do not overflow; gives
+ * the number of elements. `what` opens the message. */
+sm_status sm_meta_numel(const sm_meta *meta, const char *what, int64_t *numel,
+                        sm_error *err);
 
 /* A contiguous tensor with undefined contents. */
 sm_status sm_tensor_new(const sm_meta *meta, sm_tensor **out, sm_error *err);
 /* The same, filled with zeros. */
 sm_status sm_tensor_zeros(const sm_meta *meta, sm_tensor **out, sm_error *err);
-/* Another view of t's storage with t's shape, without its place in the graph (a detached alias). */
+/* Another view of t's storage with t's shape, without its place in the graph (a detached
+ * alias). */
 sm_status sm_tensor_alias(const sm_tensor *t, sm_tensor **out, sm_error *err);
 sm_tensor *sm_tensor_ref(sm_tensor *t);
 void sm_tensor_unref(sm_tensor *t); /* NULL is allowed */
-/* How a tensor lets go of its node; autograd sets it, since this layer does not know graphs. */
+/* How a tensor lets go of its node; autograd sets it, since this layer does not know
+ * graphs. */
 extern void (*sm_tensor_node_unref)(struct sm_node *node);
 
 int64_t sm_tensor_numel(const sm_tensor *t);
@@ -94,17 +100,18 @@ static inline uint8_t *sm_u8(const sm_tensor *t) {
     return (uint8_t *)t->storage->data + t->offset;
 }
 
-/* Copies src into dst elementwise: broadcasts src to dst's shape, converts the dtype (float to
- * integer truncates toward zero and saturates; NaN gives 0), any strides. The shapes must be
- * broadcastable: the caller has checked. Memory may not overlap. Moves dst's version. */
+/* Copies src into dst elementwise: broadcasts src to dst's shape, converts the dtype
+ * (float to integer truncates toward zero and saturates; NaN gives 0), any strides. The
+ * shapes must be broadcastable: the caller has checked. Memory may not overlap. Moves
+ * dst's version. */
 void sm_tensor_copy(sm_tensor *dst, const sm_tensor *src);
-/* *out = t itself with one more reference if it is contiguous, else a contiguous copy outside the
- * graph. */
+/* *out = t itself with one more reference if it is contiguous, else a contiguous copy
+ * outside the graph. */
 sm_status sm_tensor_contiguous(sm_tensor *t, sm_tensor **out, sm_error *err);
 /* Fills with a value (converted as in sm_tensor_copy). Moves the version. */
 void sm_tensor_fill(sm_tensor *t, double value);
-/* dst += src, float32, same shape, any strides (a dst stride of 0 sums, as the gradient of expand
- * needs; such a dst is walked by one thread). Moves dst's version. */
+/* dst += src, float32, same shape, any strides (a dst stride of 0 sums, as the gradient
+ * of expand needs; such a dst is walked by one thread). Moves dst's version. */
 void sm_tensor_add(sm_tensor *dst, const sm_tensor *src);
 
 /* Writes "[64,1,3,3]" into text (SM_SHAPE_TEXT bytes); returns text. */
@@ -114,8 +121,10 @@ static inline const char *sm_tensor_shape_text(char *text, const sm_tensor *t) {
 }
 
 /* The shape that a and b broadcast to (NumPy's rule), false if there is none. */
-bool sm_broadcast_shape(int na, const int64_t *a, int nb, const int64_t *b, int *n, int64_t *out);
+bool sm_broadcast_shape(int na, const int64_t *a, int nb, const int64_t *b, int *n,
+                        int64_t *out);
 /* Strides that read t as the broadcast shape (0 where it repeats). */
-void sm_broadcast_strides(const sm_tensor *t, int ndim, const int64_t *shape, int64_t *stride);
+void sm_broadcast_strides(const sm_tensor *t, int ndim, const int64_t *shape,
+                          int64_t *stride);
 
 #endif

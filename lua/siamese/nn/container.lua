@@ -1,25 +1,39 @@
 --- Modules that hold a list of modules. Their children are named "0", "1", ... in state dictionaries, as
--- PyTorch's are, so that weights go back and forth; in Lua they are seq[1], seq[2], ...
+-- PyTorch's are, so that weights go back and forth; in Lua they are seq[1], seq[2], ... and seq[-1] is the
+-- last.
 -- @module siamese.nn.container
 local Module = require "siamese.nn.module"
 
 local M = {}
+
+local function kind_text(value)
+   local meta = type(value) == "table" and getmetatable(value)
+   if meta and meta.__name and not Module.is_module(value) then
+      return ("the class %s itself (write %s{...})"):format(meta.__name, meta.__name)
+   end
+   return "a " .. type(value)
+end
 
 local function list_class(name)
    local class = Module:extend(name)
 
    function class:init(list)
       if type(list) ~= "table" or Module.is_module(list) then
-         error(("nn.%s: expected a table of modules"):format(name), 3)
+         error(("nn.%s: expected a table of modules, got %s"):format(name,
+            Module.is_module(list) and "a module" or type(list)), 3)
       end
-      for i, module in ipairs(list) do
-         if not Module.is_module(module) then
-            error(("nn.%s: element %d is a %s, expected a module"):format(name, i, type(module)), 3)
+      local count = 0
+      for key in pairs(list) do
+         count = count + 1
+         if math.type(key) ~= "integer" then
+            error(("nn.%s: expected a list of modules, got the key '%s'"):format(name, tostring(key)), 3)
          end
-         self:register_module(tostring(i - 1), module)
       end
-      if #list == 0 and next(list) ~= nil then
-         error(("nn.%s: expected a list of modules"):format(name), 3)
+      for i = 1, count do
+         if not Module.is_module(list[i]) then
+            error(("nn.%s: element %d is %s, expected a module"):format(name, i, kind_text(list[i])), 3)
+         end
+         self:register_module(tostring(i - 1), list[i])
       end
    end
 
@@ -28,52 +42,52 @@ local function list_class(name)
       return #self:children()
    end
 
-   --- Adds a module at the end; returns the container.
-   function class:append(module)
-      self:register_module(tostring(#self:children()), module)
-      return self
+   --- The field of the i-th child.
+   function class:__position(i)
+      return tostring(i > 0 and i - 1 or #self:children() + i)
    end
 
-   -- seq[1] is the child named "0", seq[-1] the last.
-   local lookup = class.__instance.__index
-   class.__instance.__index = function(self, key)
-      if math.type(key) == "integer" then
-         key = tostring(key > 0 and key - 1 or #lookup(self, "children")(self) + key)
+   --- Adds a module at the end; returns the container.
+   function class:append(module)
+      if not Module.is_module(module) then
+         error(("nn.%s:append: got %s, expected a module"):format(name, kind_text(module)), 2)
       end
-      return lookup(self, key)
-   end
-   local assign = class.__instance.__newindex
-   class.__instance.__newindex = function(self, key, value)
-      assign(self, math.type(key) == "integer" and tostring(key - 1) or key, value)
+      self:register_module(tostring(#self:children()), module)
+      return self
    end
    return class
 end
 
---- Runs its modules one after another.
+--- Runs its modules one after another; what several values one gives, the next one takes.
 -- @function Sequential
+-- @tparam {Module,...} list
 -- @usage nn.Sequential{ nn.Linear{ in_features = 4, out_features = 2 }, nn.ReLU{} }
 M.Sequential = list_class("Sequential")
 
---- Runs the children in order. A layer that can do the ReLU behind it in the same pass (`fuses_relu`)
--- does.
-function M.Sequential:forward(...)
-   local children = self:children()
-   local traced, i, results = Module.is_traced(), 1, table.pack(...)
-   while children[i] do
-      local module, behind = children[i][2], children[i + 1]
-      if not traced and module.fuses_relu and behind and behind[2].is_relu then
-         results = table.pack(module:forward(results[1], true))
-         i = i + 2
-      else
-         results = table.pack(module(table.unpack(results, 1, results.n)))
-         i = i + 1
-      end
-   end
-   return table.unpack(results, 1, results.n)
+--- Whether `module` can do the ReLU of `behind` in its own pass. Both must have the forward that says so:
+-- a subclass with another forward runs by itself.
+local function fuses(module, behind)
+   return behind ~= nil and module.fuses_relu ~= nil and module.fuses_relu == module.forward
+      and behind.is_relu ~= nil and behind.is_relu == behind.forward
 end
 
---- A list of modules without a forward of its own.
+local function run(children, i, may_fuse, ...)
+   local child, behind = children[i], children[i + 1]
+   if not child then
+      return ...
+   elseif may_fuse and behind and fuses(child[2], behind[2]) then
+      return run(children, i + 2, may_fuse, child[2]:forward((...), true))
+   end
+   return run(children, i + 1, may_fuse, child[2](...))
+end
+
+function M.Sequential:forward(...)
+   return run(self:children(), 1, not Module.is_traced(), ...)
+end
+
+--- A list of modules without a forward of its own. `for i = 1, #list do x = list[i](x) end`
 -- @function ModuleList
+-- @tparam {Module,...} list
 M.ModuleList = list_class("ModuleList")
 
 return M

@@ -15,15 +15,21 @@
 --    local y = net(siamese.zeros(4, 1, 28, 28))
 --
 -- What is assigned to a field is tracked in the order of assignment: a module becomes a child, a
--- tensor that requires a gradient (or is wrapped by `nn.Parameter`) a parameter. `register_buffer`
--- adds a tensor that is saved with the network but not trained. Everything else is a plain field.
+-- tensor that requires a gradient (`nn.Parameter` makes one) a parameter. `register_buffer` adds a
+-- tensor that is saved with the network but not trained. Everything else is a plain field; a table of
+-- modules is one too, so put modules that come in a list into `nn.ModuleList`.
+--
+-- A subclass of a subclass calls what it overrides by name: `nn.Linear.init(self, options)`.
 -- @module siamese.nn.module
 local core = require "siamese.core"
+local options = require "siamese.options"
 
 local Module = {}
 Module.__index = Module
 
-local VALUES, ORDER = {}, {} -- keys of an instance: all fields by name; names of the tracked ones
+-- Keys of an instance: all fields by name; the names of the tracked ones in order; what those are; the
+-- list of children, made when asked for.
+local VALUES, NAMES, KINDS, CHILDREN = {}, {}, {}, {}
 
 local tracer -- called with (module, inputs, outputs) after each forward; see summary
 
@@ -41,7 +47,12 @@ function Module.is_traced()
    return tracer ~= nil
 end
 
---- "parameter", "buffer", "module" or nil, decided when a field is assigned.
+--- The name of a module's class, whatever fields it has.
+local function class_name(self)
+   return getmetatable(self).__name
+end
+
+--- "parameter", "module" or nil, decided when a field is assigned.
 local function kind_of(value)
    if Module.is_module(value) then
       return "module"
@@ -50,36 +61,61 @@ local function kind_of(value)
    end
 end
 
-local function forget(self, name)
-   local order = rawget(self, ORDER)
-   order[name] = nil
-   for i, known in ipairs(order) do
+local function forget(names, name)
+   for i, known in ipairs(names) do
       if known == name then
-         table.remove(order, i)
+         table.remove(names, i)
          return
       end
    end
 end
 
-local function track(self, name, value, kind)
-   local values, order = rawget(self, VALUES), rawget(self, ORDER)
-   if kind and not order[name] then
-      order[#order + 1] = name
-   elseif not kind and order[name] then
-      forget(self, name)
+local function contains(module, wanted)
+   if module == wanted then
+      return true
    end
-   order[name] = kind
-   values[name] = value
+   for _, child in ipairs(module:children()) do
+      if contains(child[2], wanted) then
+         return true
+      end
+   end
+   return false
+end
+
+--- Whether a tracked field may be named so and hold that; raises at the caller's caller's caller.
+local function check_tracked(self, name, value, kind)
+   if math.type(name) ~= "integer" and (type(name) ~= "string" or name:find(".", 1, true)) then
+      error(("%s: the name of a %s must be a string without dots, got '%s'"):format(class_name(self),
+         kind, tostring(name)), 4)
+   elseif kind == "module" and contains(value, self) then
+      error(("%s.%s: a module cannot contain itself"):format(class_name(self), name), 4)
+   end
+end
+
+local function track(self, name, value, kind)
+   local names, kinds = rawget(self, NAMES), rawget(self, KINDS)
+   if kind then
+      check_tracked(self, name, value, kind)
+   end
+   if kind and not kinds[name] then
+      names[#names + 1] = name
+   elseif not kind and kinds[name] then
+      forget(names, name)
+   end
+   rawset(self, CHILDREN, nil)
+   kinds[name] = kind
+   rawget(self, VALUES)[name] = value
 end
 
 local function assign(self, name, value)
-   if type(value) == "table" and value.__parameter then
-      track(self, name, value.__parameter, "parameter")
-      return
+   local before, kind = rawget(self, KINDS)[name], kind_of(value)
+   if (before == "buffer" or before == "parameter") and is_tensor(value) then
+      kind = before
+   elseif before and not kind and value ~= nil then
+      error(("%s.%s is a %s; a %s cannot take its place"):format(class_name(self), name, before,
+         type(value)), 2)
    end
-   local before = rawget(self, ORDER)[name]
-   local keeps = (before == "buffer" or before == "parameter") and is_tensor(value)
-   track(self, name, value, keeps and before or kind_of(value))
+   track(self, name, value, kind)
 end
 
 local function call(self, ...)
@@ -93,7 +129,8 @@ local function call(self, ...)
 end
 
 local function construct(class, ...)
-   local self = setmetatable({ [VALUES] = { training = true }, [ORDER] = {} }, class.__instance)
+   local self = setmetatable({ [VALUES] = { training = true }, [NAMES] = {}, [KINDS] = {} },
+      class.__instance)
    if class.init then
       self:init(...)
    end
@@ -108,13 +145,18 @@ function Module:extend(name)
    if type(name) ~= "string" then
       error("Module:extend: expected a name, got " .. type(name), 2)
    end
-   local class = setmetatable({ __name = name }, { __index = self, __call = construct })
+   local class = setmetatable({ __name = name }, { __index = self, __call = construct,
+      __name = name, __tostring = function()
+         return ("%s: a kind of module; call it to make one"):format(name)
+      end })
    class.__instance = {
       __name = name, __call = call, __newindex = assign,
       __index = function(instance, key)
          local value = rawget(instance, VALUES)[key]
          if value ~= nil then
             return value
+         elseif math.type(key) == "integer" and class.__position then
+            return rawget(instance, VALUES)[class.__position(instance, key)]
          end
          return class[key]
       end,
@@ -128,46 +170,57 @@ function Module:extend(name)
    return class
 end
 
---- Wraps a tensor so that assigning it makes a parameter even if it does not require a gradient yet.
+--- A tensor that becomes a parameter when it is assigned to a field: a leaf of the graph that requires a
+-- gradient and shares its memory with `tensor`.
+-- @tparam tensor tensor float32
+-- @treturn tensor
 function Module.Parameter(tensor)
    if not is_tensor(tensor) then
       error("nn.Parameter: expected a tensor, got " .. type(tensor), 2)
+   elseif tensor.dtype ~= "float32" then
+      error("nn.Parameter: only float32 tensors can be trained, got " .. tensor.dtype, 2)
    end
-   return { __parameter = tensor:requires_grad_() }
+   return tensor:detach():requires_grad_()
 end
 
 --- Adds a tensor that is part of the state but not trained.
 -- @tparam string name
 -- @tparam tensor tensor
 function Module:register_buffer(name, tensor)
-   track(self, name, tensor, "buffer")
+   if not is_tensor(tensor) then
+      error(("%s:register_buffer: expected a tensor, got %s"):format(class_name(self), type(tensor)), 2)
+   end
+   track(self, name, tensor:detach(), "buffer")
 end
 
 --- Adds a child under a name that is no identifier (containers do).
+-- @tparam string name
+-- @tparam Module module
 function Module:register_module(name, module)
    if not Module.is_module(module) then
-      error(("%s: expected a module, got %s"):format(self:name(), type(module)), 3)
+      error(("%s:register_module: expected a module, got %s"):format(class_name(self), type(module)), 2)
    end
    track(self, name, module, "module")
 end
 
---- The name of the module's class.
-function Module:name()
-   return self.__name
-end
-
 function Module:forward() -- luacheck: ignore self
-   error(self:name() .. " has no forward method", 2)
+   error(class_name(self) .. " has no forward method", 2)
 end
 
---- Children in order: list of {name, module}.
+--- Children in order. The list is the module's own: do not change it.
+-- @treturn {{string,Module},...} list of {name, module}
 function Module:children()
-   local list, values = {}, rawget(self, VALUES)
-   for _, name in ipairs(rawget(self, ORDER)) do
-      if rawget(self, ORDER)[name] == "module" then
-         list[#list + 1] = { name, values[name] }
+   local list = rawget(self, CHILDREN)
+   if list then
+      return list
+   end
+   list = {}
+   for _, name in ipairs(rawget(self, NAMES)) do
+      if rawget(self, KINDS)[name] == "module" then
+         list[#list + 1] = { tostring(name), rawget(self, VALUES)[name] }
       end
    end
+   rawset(self, CHILDREN, list)
    return list
 end
 
@@ -197,31 +250,25 @@ function Module:named_modules()
    end
 end
 
---- Own tensors and those below, in order of assignment: list of {full name, tensor, kind, owner, field}.
-local function tensors(self, prefix, list, path)
-   local values, order = rawget(self, VALUES), rawget(self, ORDER)
-   if path[self] then
-      error(self:name() .. " contains itself", 0)
-   end
-   path[self] = true
-   for _, name in ipairs(order) do
-      local full = prefix == "" and name or prefix .. "." .. name
-      if order[name] == "module" then
-         tensors(values[name], full, list, path)
+--- Own tensors and those below, in order of assignment: list of {full name, tensor, kind}.
+local function tensors(self, prefix, list)
+   local values, kinds = rawget(self, VALUES), rawget(self, KINDS)
+   for _, name in ipairs(rawget(self, NAMES)) do
+      local full = prefix == "" and tostring(name) or prefix .. "." .. name
+      if kinds[name] == "module" then
+         tensors(values[name], full, list)
       else
-         list[#list + 1] = { full, values[name], order[name] }
+         list[#list + 1] = { full, values[name], kinds[name] }
       end
    end
-   path[self] = nil
    return list
 end
 
---- Parameters by name, each tensor once.
--- @treturn function iterator over name ("layer1.0.weight"), tensor
-function Module:named_parameters()
+--- Iterator over the tensors of one kind by name, each tensor once.
+local function named(self, kind)
    local list, seen, at = {}, {}, 0
-   for _, item in ipairs(tensors(self, "", {}, {})) do
-      if item[3] == "parameter" and not seen[item[2]] then
+   for _, item in ipairs(tensors(self, "", {})) do
+      if item[3] == kind and not seen[item[2]] then
          seen[item[2]] = true
          list[#list + 1] = item
       end
@@ -232,6 +279,19 @@ function Module:named_parameters()
          return list[at][1], list[at][2]
       end
    end
+end
+
+--- Parameters by name, each tensor once, in order of assignment.
+-- @treturn function iterator over name ("layer1.0.weight"), tensor
+-- @usage for name, tensor in net:named_parameters() do print(name, tensor) end
+function Module:named_parameters()
+   return named(self, "parameter")
+end
+
+--- Buffers by name, each once: running statistics and the like.
+-- @treturn function iterator over name, tensor
+function Module:named_buffers()
+   return named(self, "buffer")
 end
 
 --- Parameters in order, each once.
@@ -275,7 +335,7 @@ Module.ordered = ordered
 -- @treturn table name to tensor
 function Module:state_dict()
    local names, values = {}, {}
-   for _, item in ipairs(tensors(self, "", {}, {})) do
+   for _, item in ipairs(tensors(self, "", {})) do
       names[#names + 1] = item[1]
       values[item[1]] = item[2]:detach()
    end
@@ -304,6 +364,7 @@ local function compare(own, given)
          unexpected[#unexpected + 1] = tostring(name)
       end
    end
+   table.sort(unexpected)
    return missing, unexpected, misfits
 end
 
@@ -314,28 +375,24 @@ end
 -- @treturn {string,...} missing names
 -- @treturn {string,...} unexpected names
 function Module:load_state_dict(state, opts)
-   local strict = true
-   for key, value in pairs(opts or {}) do
-      if key ~= "strict" then
-         error("load_state_dict: unknown option '" .. tostring(key) .. "'", 2)
-      end
-      strict = value
-   end
-   if type(state) ~= "table" then
-      error("load_state_dict: expected a table of tensors, got " .. type(state), 2)
+   local o = options.check("load_state_dict", opts, { strict = true })
+   options.check_boolean("load_state_dict", o, "strict")
+   if type(state) ~= "table" or Module.is_module(state) then
+      error("load_state_dict: expected a table of tensors, got "
+         .. (Module.is_module(state) and "a module (give its state_dict())" or type(state)), 2)
    end
    local own = self:state_dict()
    local missing, unexpected, misfits = compare(own, state)
    local lines = {}
-   if strict and #missing > 0 then
+   if o.strict and #missing > 0 then
       lines[#lines + 1] = "missing: " .. table.concat(missing, ", ")
    end
-   if strict and #unexpected > 0 then
+   if o.strict and #unexpected > 0 then
       lines[#lines + 1] = "unexpected: " .. table.concat(unexpected, ", ")
    end
    table.move(misfits, 1, #misfits, #lines + 1, lines)
    if #lines > 0 then
-      error("load_state_dict of " .. self:name() .. ":\n  " .. table.concat(lines, "\n  "), 2)
+      error("load_state_dict of " .. class_name(self) .. ":\n  " .. table.concat(lines, "\n  "), 2)
    end
    for name, tensor in pairs(own) do
       if state[name] ~= nil then
@@ -345,8 +402,13 @@ function Module:load_state_dict(state, opts)
    return missing, unexpected
 end
 
---- Calls fn(module, name) for the module and all below it; returns the module.
+--- Calls fn(module, name) for the module and all below it, parents first, each once; returns the module.
+-- @tparam function fn
+-- @usage net:apply(function(m) if m.bias then nn.init.zeros_(m.bias) end end)
 function Module:apply(fn)
+   if type(fn) ~= "function" then
+      error("apply: expected a function, got " .. type(fn), 2)
+   end
    walk(self, fn, "", {})
    return self
 end
@@ -367,16 +429,27 @@ function Module:eval()
    return self:train(false)
 end
 
-local function set_trainable(self, on, patterns)
+local function set_trainable(self, method, on, patterns)
+   local hits = 0
+   for i, pattern in ipairs(patterns) do
+      if type(pattern) ~= "string" then
+         error(("%s: pattern %d is a %s, expected a string"):format(method, i, type(pattern)), 3)
+      end
+   end
    for name, tensor in self:named_parameters() do
       local chosen = #patterns == 0
       for _, pattern in ipairs(patterns) do
          chosen = chosen or name:find("^" .. pattern) ~= nil
       end
       if chosen then
+         hits = hits + 1
          tensor.requires_grad = on
          tensor.grad = nil
       end
+   end
+   if hits == 0 and #patterns > 0 then
+      error(("%s: no parameter's name begins with '%s'"):format(method,
+         table.concat(patterns, "' or '")), 3)
    end
    return self
 end
@@ -385,12 +458,12 @@ end
 -- them; returns the module.
 -- @usage net:freeze("conv1", "layer%d")
 function Module:freeze(...)
-   return set_trainable(self, false, { ... })
+   return set_trainable(self, "freeze", false, { ... })
 end
 
 --- The opposite of `freeze`.
 function Module:unfreeze(...)
-   return set_trainable(self, true, { ... })
+   return set_trainable(self, "unfreeze", true, { ... })
 end
 
 --- Lets the gradients of all parameters go.
@@ -408,9 +481,13 @@ end
 function Module:__describe(indent)
    local children = self:children()
    if #children == 0 then
-      return ("%s(%s)"):format(self:name(), self:extra_repr())
+      return ("%s(%s)"):format(class_name(self), self:extra_repr())
    end
-   local lines = { self:name() .. "(" }
+   local inside = self:extra_repr()
+   local lines = { class_name(self) .. "(" }
+   if inside ~= "" then
+      lines[2] = indent .. "  " .. inside
+   end
    for _, child in ipairs(children) do
       lines[#lines + 1] = ("%s  (%s): %s"):format(indent, child[1],
          child[2]:__describe(indent .. "  "))
@@ -419,11 +496,13 @@ function Module:__describe(indent)
    return table.concat(lines, "\n")
 end
 
+-- What `summary` prints
+
 local function own_parameters(module)
-   local count, values, order = 0, rawget(module, VALUES), rawget(module, ORDER)
-   for _, name in ipairs(order) do
-      if order[name] == "parameter" then
-         count = count + values[name]:numel()
+   local count = 0
+   for name, kind in pairs(rawget(module, KINDS)) do
+      if kind == "parameter" then
+         count = count + rawget(module, VALUES)[name]:numel()
       end
    end
    return count
@@ -434,24 +513,18 @@ local function with_commas(n)
    return (text:gsub("^,", ""))
 end
 
---- Runs the network once on zeros and lists its layers.
--- @tparam table opts `input`: the shape of the input, such as {1, 1, 28, 28}
--- @treturn string a table of layers, output shapes and parameter counts
--- @usage print(net:summary{ input = { 1, 1, 28, 28 } })
-function Module:summary(opts)
-   if type(opts) ~= "table" or type(opts.input) ~= "table" then
-      error("summary: expected { input = {N, C, H, W} }", 2)
+local function shapes_text(values)
+   local list = {}
+   for i = 1, values.n do
+      list[i] = is_tensor(values[i]) and shape_text(values[i]) or type(values[i])
    end
-   local names, rows, depth = {}, {}, 0
-   for name, module in self:named_modules() do
-      names[module] = name
-   end
-   local training = {}
-   self:apply(function(module)
-      training[module] = module.training
-   end)
-   self:eval()
-   tracer = {
+   return #list > 0 and table.concat(list, " ") or "-"
+end
+
+--- A tracer that makes one row {layer, output, parameters} for each call, callers above what they call.
+local function row_tracer(names, rows)
+   local depth = 0
+   return {
       enter = function()
          depth = depth + 1
          rows[#rows + 1] = false
@@ -459,25 +532,66 @@ function Module:summary(opts)
       end,
       leave = function(module, row, outputs)
          depth = depth - 1
-         rows[row] = { ("  "):rep(depth) .. (names[module] == "" and "" or names[module] .. ": ")
-            .. module:name(), is_tensor(outputs[1]) and shape_text(outputs[1]) or "-",
-            own_parameters(module) }
+         local name = names[module] or ""
+         rows[row] = { ("  "):rep(depth) .. (name == "" and "" or name .. ": ") .. class_name(module),
+            shapes_text(outputs), own_parameters(module) }
       end,
    }
-   local ok, message = pcall(core.no_grad, self, core.zeros(opts.input))
+end
+
+--- Zeros of the shapes in {1, 28, 28} or {{1, 28, 28}, {5}}.
+local function example_inputs(opts)
+   local o = options.check("summary", opts, { input = options.required }, 4)
+   if type(o.input) ~= "table" then
+      error("summary: input must be a shape such as {1, 1, 28, 28}, got " .. type(o.input), 3)
+   end
+   local list = {}
+   for i, shape in ipairs(type(o.input[1]) == "table" and o.input or { o.input }) do
+      list[i] = core.zeros(shape)
+   end
+   return list
+end
+
+local function format_rows(rows, total)
+   table.insert(rows, 1, { "layer", "output", "parameters" })
+   rows[#rows + 1] = { "total", "", total }
+   local widths = { 24, 16, 12 }
+   for _, row in ipairs(rows) do
+      row[3] = type(row[3]) == "number" and with_commas(row[3]) or row[3]
+      for i = 1, 3 do
+         widths[i] = math.max(widths[i], #row[i])
+      end
+   end
+   local layout, lines = ("%%-%ds  %%-%ds  %%%ds"):format(table.unpack(widths)), {}
+   for i, row in ipairs(rows) do
+      lines[i] = layout:format(row[1], row[2], row[3])
+   end
+   return table.concat(lines, "\n")
+end
+
+--- Runs the network once on zeros, in evaluation mode and without a graph, and lists its layers. A module
+-- that is called twice is listed twice and counted once.
+-- @tparam table opts `input`: the shape of the input, such as {1, 1, 28, 28}; a list of shapes if
+--   there are several inputs
+-- @treturn string a table of layers, output shapes and parameter counts
+-- @usage print(net:summary{ input = { 1, 1, 28, 28 } })
+function Module:summary(opts)
+   local inputs = example_inputs(opts)
+   local names, modes, rows = {}, {}, {}
+   for name, module in self:named_modules() do
+      names[module], modes[module] = name, module.training
+   end
+   self:eval()
+   tracer = row_tracer(names, rows)
+   local ok, message = pcall(core.no_grad, self, table.unpack(inputs))
    tracer = nil
-   for module, mode in pairs(training) do
+   for module, mode in pairs(modes) do
       module.training = mode
    end
    if not ok then
       error(message, 0)
    end
-   local lines = { ("%-44s %-20s %14s"):format("layer", "output", "parameters") }
-   for _, row in ipairs(rows) do
-      lines[#lines + 1] = ("%-44s %-20s %14s"):format(row[1], row[2], with_commas(row[3]))
-   end
-   lines[#lines + 1] = ("%-44s %-20s %14s"):format("total", "", with_commas(self:num_parameters()))
-   return table.concat(lines, "\n")
+   return format_rows(rows, self:num_parameters())
 end
 
 return Module
