@@ -20,7 +20,7 @@ local nn, data, metrics, optim = siamese.nn, siamese.data, siamese.metrics, siam
 local HELD_OUT = { ["Anglo-Saxon_Futhorc"] = true, Early_Aramaic = true,
    ["Japanese_(katakana)"] = true, Sanskrit = true, Tagalog = true }
 
-local options = { noruns = 0, minutes = 17, seed = 1, size = 42, classes = 64, samples = 2, alphabets = 4,
+local options = { noruns = 0, minutes = 17, seed = 1, size = 42, classes = 32, samples = 4, alphabets = 4,
    temperature = 1 / 16, rate = 2e-3, widths = "64,64,128,128", warps = 8, decay = 1e-4 }
 
 -- Command line.

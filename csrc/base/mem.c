@@ -123,7 +123,8 @@ void *sm_alloc(size_t bytes) {
         } else {
             stats.system_calls++;
             if (stats.live + stats.cached > limit - rounded)
-                shrink_cache(0); /* what waits counts, too, towards what the machine has */
+                shrink_cache(
+                    0); /* what waits counts, too, towards what the machine has */
             h = system_block(rounded, c);
             if (!h && stats.cached) {
                 shrink_cache(0);
