@@ -1,9 +1,16 @@
 --- Siamese (twin) networks and one-shot recognition.
+--
+--    local siamese = require "siamese"
+--
+-- The table holds all functions on tensors (`siamese.zeros`, `siamese.exp`, ...; most are methods of
+-- tensors, too) and the modules `nn`, `losses`, `optim`, `data`, `image`, `augment`, `metrics`, `progress`
+-- and `models`; `siamese.Twin`, `siamese.save` and `siamese.load`. `lua5.4 -l siamese` starts a session
+-- that has it as a global.
 -- @module siamese
 local ok, core = pcall(require, "siamese.core")
 if not ok then
-   error("siamese: the C core could not be loaded (it is built by `make` for Lua 5.4):\n"
-      .. tostring(core), 0)
+   error(("siamese: the C core (siamese/core.so) could not be loaded into %s. It is built by `make`, for "
+      .. "Lua 5.4 only:\n%s"):format(_VERSION, core), 0)
 end
 
 local siamese = { core = core, _VERSION = "siamese scm" }
@@ -20,4 +27,6 @@ local twin = require "siamese.twin"
 siamese.Twin = twin.Twin
 siamese.nn.WeightedL1 = twin.WeightedL1
 
-return siamese
+return setmetatable(siamese, { __name = "siamese", __tostring = function()
+   return ("%s: %s, %d thread(s)"):format(siamese._VERSION, core.isa(), core.get_threads())
+end })

@@ -100,12 +100,73 @@ function M.extend(spec, more)
 end
 
 --- Raises unless options[key] is a whole number of at least `least`.
+-- @tparam string name what the options are for
+-- @tparam table options
+-- @tparam string key
+-- @tparam int least
+-- @tparam[opt=3] int level
 function M.check_count(name, options, key, least, level)
    local value = options[key]
    if math.type(value) ~= "integer" or value < least then
       error(("%s: %s must be an integer of at least %d, got %s"):format(name, key, least,
          tostring(value)), level or 3)
    end
+end
+
+--- Raises unless options[key] is a number from `low` to `high`. Parameters as `check_count`'s.
+function M.check_number(name, options, key, low, high, level)
+   local value = options[key]
+   if type(value) ~= "number" or not (value >= low and value <= high) then
+      error(("%s: %s must be a number from %g to %g, got %s"):format(name, key, low, high,
+         tostring(value)), level or 3)
+   end
+end
+
+--- Raises unless options[key] is true or false. Parameters as `check_count`'s.
+function M.check_boolean(name, options, key, level)
+   if type(options[key]) ~= "boolean" then
+      error(("%s: %s must be true or false, got %s"):format(name, key, tostring(options[key])),
+         level or 3)
+   end
+end
+
+--- Raises unless options[key] is an integer or a table of two, each at least `least`. Parameters as
+-- `check_count`'s.
+-- @treturn {int,int} both
+function M.check_pair(name, options, key, least, level)
+   local value = options[key]
+   local both = type(value) == "table" and value or { value, value }
+   for i = 1, math.max(2, #both) do
+      if math.type(both[i]) ~= "integer" or both[i] < least or i > 2 then
+         error(("%s: %s must be an integer of at least %d or a table of two such, got %s"):format(name,
+            key, least, M.text(value)), level or 3)
+      end
+   end
+   return { both[1], both[2] }
+end
+
+--- Raises unless options[key] is one of the strings in `choices`. Parameters as `check_count`'s.
+function M.check_choice(name, options, key, choices, level)
+   for _, choice in ipairs(choices) do
+      if options[key] == choice then
+         return
+      end
+   end
+   error(("%s: %s must be '%s', got %s"):format(name, key, table.concat(choices, "' or '"),
+      M.text(options[key])), level or 3)
+end
+
+--- How a value stands in a message: lists with what is in them.
+-- @treturn string
+function M.text(value)
+   if type(value) ~= "table" then
+      return type(value) == "string" and ("'%s'"):format(value) or tostring(value)
+   end
+   local parts = {}
+   for i, item in ipairs(value) do
+      parts[i] = tostring(item)
+   end
+   return "{" .. table.concat(parts, ", ") .. "}"
 end
 
 return M

@@ -47,6 +47,19 @@ local function list_class(name)
       return tostring(i > 0 and i - 1 or #self:children() + i)
    end
 
+   --- The field to assign the i-th child to: there are no gaps.
+   function class:__place(i, value)
+      local count = #self
+      if i < 0 then
+         i = count + 1 + i
+      end
+      if i < 1 or i > count + 1 or (value == nil and i ~= count) then
+         error(value == nil and ("nn.%s: only the last module can be taken out"):format(name)
+            or ("nn.%s: there is no place %d among %d modules"):format(name, i, count), 3)
+      end
+      return tostring(i - 1)
+   end
+
    --- Adds a module at the end; returns the container.
    function class:append(module)
       if not Module.is_module(module) then
@@ -67,7 +80,7 @@ M.Sequential = list_class("Sequential")
 --- Whether `module` can do the ReLU of `behind` in its own pass. Both must have the forward that says so:
 -- a subclass with another forward runs by itself.
 local function fuses(module, behind)
-   return behind ~= nil and module.fuses_relu ~= nil and module.fuses_relu == module.forward
+   return module.fuses_relu ~= nil and module.fuses_relu == module.forward
       and behind.is_relu ~= nil and behind.is_relu == behind.forward
 end
 

@@ -1,98 +1,143 @@
---- Weight initialisation, in place, from the generator that `siamese.manual_seed` seeds.
+--- Weight initialisation, in place and outside the graph, from the generator that `siamese.manual_seed`
+-- seeds. Every function returns what it was given.
 -- @module siamese.nn.init
 local core = require "siamese.core"
+local options = require "siamese.options"
 
 local M = {}
 
 --- Runs a change in place outside the graph and returns the tensor.
-local function fill(tensor, method, ...)
+local function fill(name, tensor, method, ...)
+   if not core.is_tensor(tensor) then
+      error(("nn.init.%s: expected a tensor, got %s"):format(name, type(tensor)), 3)
+   end
    core.no_grad(tensor[method], tensor, ...)
    return tensor
 end
 
 --- Inputs and outputs of a unit: [out, in, k...] gives in * k and out * k.
-local function fans(tensor, name)
-   local shape = tensor.shape
-   if #shape < 2 then
-      error(name .. ": a fan needs at least 2 dimensions, got [" .. table.concat(shape, ",") .. "]", 3)
+local function fans(name, tensor)
+   if not core.is_tensor(tensor) or tensor.ndim < 2 then
+      error(("nn.init.%s: expected a tensor of at least 2 dimensions, got %s"):format(name,
+         core.is_tensor(tensor) and "[" .. table.concat(tensor.shape, ",") .. "]" or type(tensor)), 4)
    end
-   local area = 1
+   local shape, area = tensor.shape, 1
    for d = 3, #shape do
       area = area * shape[d]
    end
    return shape[2] * area, shape[1] * area
 end
 
---- What a nonlinearity's variance is to be multiplied by (He et al. 2015).
+--- What a weight's standard deviation is multiplied by ahead of a nonlinearity (He et al. 2015).
 local function gain_of(nonlinearity, slope)
-   if nonlinearity == "relu" then
+   if nonlinearity == "leaky_relu" then
+      return math.sqrt(2 / (1 + slope ^ 2))
+   elseif nonlinearity == "relu" then
       return math.sqrt(2)
-   elseif nonlinearity == "leaky_relu" then
-      return math.sqrt(2 / (1 + (slope or 0.01) ^ 2))
-   elseif nonlinearity == "tanh" then
-      return 5 / 3
-   elseif nonlinearity == "linear" or nonlinearity == "sigmoid" then
-      return 1
    end
-   error("init: nonlinearity must be relu, leaky_relu, tanh, sigmoid or linear, got '"
-      .. tostring(nonlinearity) .. "'", 3)
+   return nonlinearity == "tanh" and 5 / 3 or 1
 end
 
-local function kaiming_std(tensor, opts, name)
-   opts = opts or {}
-   local fan_in, fan_out = fans(tensor, name)
-   local fan = opts.mode == "fan_out" and fan_out or fan_in
-   return gain_of(opts.nonlinearity or "leaky_relu", opts.a or 0) / math.sqrt(math.max(fan, 1))
+local function kaiming_std(name, tensor, opts)
+   local title = "nn.init." .. name
+   local o = options.check(title, opts, { a = 0, mode = "fan_in", nonlinearity = "leaky_relu" }, 4)
+   options.check_number(title, o, "a", -math.huge, math.huge, 4)
+   options.check_choice(title, o, "mode", { "fan_in", "fan_out" }, 4)
+   options.check_choice(title, o, "nonlinearity", { "relu", "leaky_relu", "tanh", "sigmoid", "linear" }, 4)
+   local fan_in, fan_out = fans(name, tensor)
+   local fan = o.mode == "fan_out" and fan_out or fan_in
+   return gain_of(o.nonlinearity, o.a) / math.sqrt(math.max(fan, 1))
 end
 
---- Uniform in [low, high].
+--- Uniform in [low, high).
+-- @tparam tensor tensor
+-- @tparam[opt=0] number low
+-- @tparam[opt=1] number high
+-- @treturn tensor
 function M.uniform_(tensor, low, high)
-   return fill(tensor, "uniform_", low or 0, high or 1)
+   return fill("uniform_", tensor, "uniform_", low or 0, high or 1)
 end
 
 --- Normal.
+-- @tparam tensor tensor
+-- @tparam[opt=0] number mean
+-- @tparam[opt=1] number std
+-- @treturn tensor
 function M.normal_(tensor, mean, std)
-   return fill(tensor, "normal_", mean or 0, std or 1)
+   return fill("normal_", tensor, "normal_", mean or 0, std or 1)
 end
 
 --- One value everywhere.
+-- @tparam tensor tensor
+-- @tparam number value
+-- @treturn tensor
 function M.constant_(tensor, value)
-   return fill(tensor, "fill_", value)
+   return fill("constant_", tensor, "fill_", value)
 end
 
+--- Zeros.
+-- @tparam tensor tensor
+-- @treturn tensor
 function M.zeros_(tensor)
-   return fill(tensor, "fill_", 0)
+   return fill("zeros_", tensor, "fill_", 0)
 end
 
+--- Ones.
+-- @tparam tensor tensor
+-- @treturn tensor
 function M.ones_(tensor)
-   return fill(tensor, "fill_", 1)
+   return fill("ones_", tensor, "fill_", 1)
 end
 
---- He et al. 2015, eq. 10 and 15. `opts`: `a` (slope below 0), `mode` ("fan_in" or "fan_out"),
--- `nonlinearity` ("leaky_relu").
+--- He et al. 2015, eq. 10 and 15, from a uniform distribution.
+-- @tparam tensor tensor
+-- @tparam[opt] table opts `a` (slope below 0: 0), `mode` ("fan_in" or "fan_out"), `nonlinearity`
+--   ("leaky_relu", "relu", "tanh", "sigmoid" or "linear")
+-- @treturn tensor
 function M.kaiming_uniform_(tensor, opts)
-   local bound = math.sqrt(3) * kaiming_std(tensor, opts, "kaiming_uniform_")
-   return fill(tensor, "uniform_", -bound, bound)
+   local bound = math.sqrt(3) * kaiming_std("kaiming_uniform_", tensor, opts)
+   return fill("kaiming_uniform_", tensor, "uniform_", -bound, bound)
 end
 
+--- The same from a normal distribution.
+-- @tparam tensor tensor
+-- @tparam[opt] table opts
+-- @treturn tensor
 function M.kaiming_normal_(tensor, opts)
-   return fill(tensor, "normal_", 0, kaiming_std(tensor, opts, "kaiming_normal_"))
+   local std = kaiming_std("kaiming_normal_", tensor, opts)
+   return fill("kaiming_normal_", tensor, "normal_", 0, std)
+end
+
+local function xavier_std(name, tensor, gain)
+   local fan_in, fan_out = fans(name, tensor)
+   if gain ~= nil and type(gain) ~= "number" then
+      error(("nn.init.%s: gain must be a number, got %s"):format(name, type(gain)), 3)
+   end
+   return (gain or 1) * math.sqrt(2 / math.max(fan_in + fan_out, 1))
 end
 
 --- Glorot and Bengio 2010, eq. 16.
+-- @tparam tensor tensor
+-- @tparam[opt=1] number gain
+-- @treturn tensor
 function M.xavier_uniform_(tensor, gain)
-   local fan_in, fan_out = fans(tensor, "xavier_uniform_")
-   local bound = (gain or 1) * math.sqrt(6 / (fan_in + fan_out))
-   return fill(tensor, "uniform_", -bound, bound)
+   local bound = math.sqrt(3) * xavier_std("xavier_uniform_", tensor, gain)
+   return fill("xavier_uniform_", tensor, "uniform_", -bound, bound)
 end
 
+--- The same from a normal distribution.
+-- @tparam tensor tensor
+-- @tparam[opt=1] number gain
+-- @treturn tensor
 function M.xavier_normal_(tensor, gain)
-   local fan_in, fan_out = fans(tensor, "xavier_normal_")
-   return fill(tensor, "normal_", 0, (gain or 1) * math.sqrt(2 / (fan_in + fan_out)))
+   local std = xavier_std("xavier_normal_", tensor, gain)
+   return fill("xavier_normal_", tensor, "normal_", 0, std)
 end
 
 --- Koch, Zemel, Salakhutdinov 2015, section 3.2: weights of convolutions N(0, 0.01^2), of fully
--- connected layers N(0, 0.2^2), all biases N(0.5, 0.01^2). Takes a module and all below it.
+-- connected layers N(0, 0.2^2), all biases N(0.5, 0.01^2).
+-- @tparam Module module it and all below it
+-- @treturn Module
 function M.koch_(module)
    return module:apply(function(layer)
       local weight = layer.weight

@@ -9,24 +9,12 @@ local F = core.F
 local M = {}
 local required, optional = options.required, options.optional
 
---- {height, width} of an option that is an integer or a pair.
-local function pair(name, key, value)
-   if math.type(value) == "integer" then
-      return { value, value }
-   elseif type(value) == "table" and math.type(value[1]) == "integer"
-      and math.type(value[2]) == "integer" and #value == 2 then
-      return value
-   end
-   error(("%s: %s must be an integer or {height, width}, got %s"):format(name, key,
-      tostring(value)), 4)
-end
-
 local function pair_text(value)
    return type(value) == "table" and ("(%d, %d)"):format(value[1], value[2]) or tostring(value)
 end
 
-local function parameter(...)
-   return core.zeros(..., { requires_grad = true })
+local function parameter(shape)
+   return core.zeros(shape, { requires_grad = true })
 end
 
 --- Uniform within 1 / sqrt(fan_in), as PyTorch starts biases (and, by another way, weights).
@@ -56,14 +44,17 @@ function M.Conv2d:init(opts)
       error(("%s: groups (%d) must divide in_channels (%d) and out_channels (%d)"):format(name,
          o.groups, o.in_channels, o.out_channels), 4)
    end
-   local kernel = pair(name, "kernel_size", o.kernel_size)
+   options.check_boolean(name, o, "bias", 4)
+   local kernel = options.check_pair(name, o, "kernel_size", 1, 4)
    local padding = o.padding
-   if type(padding) ~= "string" then
-      padding = pair(name, "padding", padding)
+   if type(padding) == "string" then
+      options.check_choice(name, o, "padding", { "same", "valid" }, 4)
+   else
+      padding = options.check_pair(name, o, "padding", 0, 4)
    end
    self.options = o
-   self.call_options = { stride = pair(name, "stride", o.stride), padding = padding,
-      dilation = pair(name, "dilation", o.dilation), groups = o.groups }
+   self.call_options = { stride = options.check_pair(name, o, "stride", 1, 4), padding = padding,
+      dilation = options.check_pair(name, o, "dilation", 1, 4), groups = o.groups }
    self.relu_options = options.extend(self.call_options, { relu = true })
    self.weight = parameter{ o.out_channels, o.in_channels // o.groups, kernel[1], kernel[2] }
    if o.bias then
@@ -72,11 +63,11 @@ function M.Conv2d:init(opts)
    start(self.weight, self.bias, o.in_channels // o.groups * kernel[1] * kernel[2])
 end
 
-M.Conv2d.fuses_relu = true
-
 function M.Conv2d:forward(x, relu)
    return F.conv2d(x, self.weight, self.bias, relu and self.relu_options or self.call_options)
 end
+
+M.Conv2d.fuses_relu = M.Conv2d.forward
 
 function M.Conv2d:extra_repr()
    local o = self.options
@@ -100,6 +91,7 @@ function M.Linear:init(opts)
       bias = true }, 4)
    options.check_count("nn.Linear", o, "in_features", 1, 4)
    options.check_count("nn.Linear", o, "out_features", 1, 4)
+   options.check_boolean("nn.Linear", o, "bias", 4)
    self.options = o
    self.weight = parameter{ o.out_features, o.in_features }
    if o.bias then
@@ -121,9 +113,13 @@ local BATCH_NORM = { num_features = required, eps = 1e-5, momentum = 0.1, affine
    track_running_stats = true }
 
 local function init_batch_norm(self, opts)
-   local name = "nn." .. self:name()
-   local o = options.check(name, opts, BATCH_NORM, 5)
-   options.check_count(name, o, "num_features", 1, 5)
+   local name = "nn." .. self.__name
+   local o = options.check(name, opts, BATCH_NORM, 4)
+   options.check_count(name, o, "num_features", 1, 4)
+   options.check_number(name, o, "eps", 0, math.huge, 4)
+   options.check_number(name, o, "momentum", 0, 1, 4)
+   options.check_boolean(name, o, "affine", 4)
+   options.check_boolean(name, o, "track_running_stats", 4)
    self.options = o
    if o.affine then
       self.weight = core.ones({ o.num_features }, { requires_grad = true })
@@ -164,14 +160,16 @@ local function batch_norm(name, dims)
    local class = Module:extend(name)
    class.init = init_batch_norm
    class.extra_repr = repr_batch_norm
-   class.fuses_relu = true
    function class:forward(x, relu)
-      if not dims[x.ndim] then
-         error(("nn.%s: input has %d dimensions: [%s]"):format(name, x.ndim,
-            table.concat(x.shape, ",")), 3)
+      if not core.is_tensor(x) then
+         error(("nn.%s: expected a tensor, got %s"):format(name, type(x)), 2)
+      elseif not dims[x.ndim] then
+         error(("nn.%s: input must be %s, got [%s]"):format(name, dims.text,
+            table.concat(x.shape, ",")), 2)
       end
       return forward_batch_norm(self, x, relu)
    end
+   class.fuses_relu = class.forward
    return class
 end
 
@@ -179,10 +177,10 @@ end
 -- @function BatchNorm2d
 -- @tparam table opts `num_features` (required), `eps` (1e-5), `momentum` (0.1), `affine` (true),
 --   `track_running_stats` (true)
-M.BatchNorm2d = batch_norm("BatchNorm2d", { [4] = true })
+M.BatchNorm2d = batch_norm("BatchNorm2d", { [4] = true, text = "[N,C,H,W]" })
 --- Batch normalisation of [N,C] or [N,C,L]. Options as BatchNorm2d's.
 -- @function BatchNorm1d
-M.BatchNorm1d = batch_norm("BatchNorm1d", { [2] = true, [3] = true })
+M.BatchNorm1d = batch_norm("BatchNorm1d", { [2] = true, [3] = true, text = "[N,C] or [N,C,L]" })
 
 --- Layer normalisation (Ba, Kiros, Hinton 2016) over the last dimensions.
 -- @function LayerNorm
@@ -193,10 +191,16 @@ M.LayerNorm = Module:extend("LayerNorm")
 function M.LayerNorm:init(opts)
    local o = options.check("nn.LayerNorm", opts, { normalized_shape = required, eps = 1e-5,
       elementwise_affine = true }, 4)
-   if type(o.normalized_shape) ~= "table" then
-      options.check_count("nn.LayerNorm", o, "normalized_shape", 1, 4)
+   local shape = type(o.normalized_shape) == "table" and o.normalized_shape or { o.normalized_shape }
+   for i = 1, math.max(1, #shape) do
+      if math.type(shape[i]) ~= "integer" or shape[i] < 1 then
+         error("nn.LayerNorm: normalized_shape must be a positive integer or a table of such, got "
+            .. options.text(o.normalized_shape), 4)
+      end
    end
-   self.shape = type(o.normalized_shape) == "table" and o.normalized_shape or { o.normalized_shape }
+   options.check_number("nn.LayerNorm", o, "eps", 0, math.huge, 4)
+   options.check_boolean("nn.LayerNorm", o, "elementwise_affine", 4)
+   self.shape = table.move(shape, 1, #shape, 1, {})
    self.eps = o.eps
    if o.elementwise_affine then
       self.weight = core.ones(self.shape, { requires_grad = true })
@@ -213,17 +217,26 @@ function M.LayerNorm:extra_repr()
       self.weight ~= nil)
 end
 
---- Layers without parameters: a function of the input and the options.
-local function simple(name, spec, forward, repr)
+--- Layers without parameters: a function of the input and the options, which `check(name, options,
+-- level)` has seen.
+local function simple(name, spec, check, forward, repr)
    local class = Module:extend(name)
    function class:init(opts)
       self.options = options.check("nn." .. name, opts, spec, 4)
+      if check then
+         check("nn." .. name, self.options, 5)
+      end
    end
    class.forward = forward
-   if repr then
-      class.extra_repr = repr
-   end
+   class.extra_repr = repr
    M[name] = class
+end
+
+local function check_dim(name, o, level)
+   if math.type(o.dim) ~= "integer" or o.dim == 0 then
+      error(("%s: dim must be an integer (the first is 1, the last -1), got %s"):format(name,
+         options.text(o.dim)), level)
+   end
 end
 
 local function repr_of(...)
@@ -239,40 +252,88 @@ local function repr_of(...)
    end
 end
 
-simple("Identity", {}, function(_, x) return x end)
-simple("ReLU", {}, function(_, x) return x:relu() end)
-M.ReLU.is_relu = true
-simple("Sigmoid", {}, function(_, x) return x:sigmoid() end)
-simple("Tanh", {}, function(_, x) return x:tanh() end)
-simple("LeakyReLU", { negative_slope = 0.01 }, function(self, x)
-   return x:leaky_relu(self.options.negative_slope)
+--- Identity{}, ReLU{}, Sigmoid{}, Tanh{}: any shape.
+simple("Identity", {}, nil, function(_, ...) return ... end)
+simple("ReLU", {}, nil, function(_, x) return F.relu(x) end)
+M.ReLU.is_relu = M.ReLU.forward
+simple("Sigmoid", {}, nil, function(_, x) return F.sigmoid(x) end)
+simple("Tanh", {}, nil, function(_, x) return F.tanh(x) end)
+
+--- LeakyReLU{ negative_slope = 0.01 }
+simple("LeakyReLU", { negative_slope = 0.01 }, function(name, o, level)
+   options.check_number(name, o, "negative_slope", -math.huge, math.huge, level)
+end, function(self, x)
+   return F.leaky_relu(x, self.options.negative_slope)
 end, repr_of("negative_slope"))
-simple("GELU", { approximate = "none" }, function(self, x)
-   return x:gelu(self.options)
+
+--- GELU{ approximate = "none" or "tanh" } (Hendrycks and Gimpel 2016)
+simple("GELU", { approximate = "none" }, function(name, o, level)
+   options.check_choice(name, o, "approximate", { "none", "tanh" }, level)
+end, function(self, x)
+   return F.gelu(x, self.options)
 end, repr_of("approximate"))
-simple("Softmax", { dim = required }, function(self, x)
-   return x:softmax(self.options.dim)
+
+--- Softmax{ dim = } (required)
+simple("Softmax", { dim = required }, check_dim, function(self, x)
+   return F.softmax(x, self.options.dim)
 end, repr_of("dim"))
---- Dropout{ p = 0.5 }: nothing in evaluation.
-simple("Dropout", { p = 0.5 }, function(self, x)
+
+--- Dropout{ p = 0.5 } (Srivastava et al. 2014): nothing in evaluation.
+simple("Dropout", { p = 0.5 }, function(name, o, level)
+   options.check_number(name, o, "p", 0, 1, level)
+end, function(self, x)
    return F.dropout(x, self.options.p, self.training)
 end, repr_of("p"))
+
+local function check_pool(name, o, level)
+   options.check_pair(name, o, "kernel_size", 1, level)
+   options.check_pair(name, o, "padding", 0, level)
+   for _, key in ipairs{ "stride", "dilation" } do
+      if o[key] ~= nil then
+         options.check_pair(name, o, key, 1, level)
+      end
+   end
+   for _, key in ipairs{ "ceil_mode", "count_include_pad" } do
+      if o[key] ~= nil then
+         options.check_boolean(name, o, key, level)
+      end
+   end
+end
+
 local POOL = { kernel_size = required, stride = optional, padding = 0, ceil_mode = false }
-simple("MaxPool2d", options.extend(POOL, { dilation = 1 }), function(self, x)
+
+--- MaxPool2d{ kernel_size =, stride = kernel_size, padding = 0, dilation = 1, ceil_mode = false }
+simple("MaxPool2d", options.extend(POOL, { dilation = 1 }), check_pool, function(self, x)
    return F.max_pool2d(x, self.options)
 end, repr_of("kernel_size", "stride", "padding", "dilation", "ceil_mode"))
-simple("AvgPool2d", options.extend(POOL, { count_include_pad = true }), function(self, x)
+
+--- AvgPool2d{ kernel_size =, stride = kernel_size, padding = 0, ceil_mode = false,
+-- count_include_pad = true }
+simple("AvgPool2d", options.extend(POOL, { count_include_pad = true }), check_pool, function(self, x)
    return F.avg_pool2d(x, self.options)
 end, repr_of("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"))
-simple("AdaptiveAvgPool2d", { output_size = required }, function(self, x)
+
+--- AdaptiveAvgPool2d{ output_size = } (an integer or {height, width}; 1 is global average pooling)
+simple("AdaptiveAvgPool2d", { output_size = required }, function(name, o, level)
+   options.check_pair(name, o, "output_size", 1, level)
+end, function(self, x)
    return F.adaptive_avg_pool2d(x, self.options.output_size)
 end, repr_of("output_size"))
+
 --- Flatten{ start_dim = 2, end_dim = -1 }
-simple("Flatten", { start_dim = 2, end_dim = -1 }, function(self, x)
+simple("Flatten", { start_dim = 2, end_dim = -1 }, function(name, o, level)
+   for _, key in ipairs{ "start_dim", "end_dim" } do
+      check_dim(name, { dim = o[key] }, level + 1)
+   end
+end, function(self, x)
    return x:flatten(self.options.start_dim, self.options.end_dim)
 end, repr_of("start_dim", "end_dim"))
+
 --- L2Normalize{ dim = 2, eps = 1e-12 }: unit Euclidean length.
-simple("L2Normalize", { dim = 2, eps = 1e-12 }, function(self, x)
+simple("L2Normalize", { dim = 2, eps = 1e-12 }, function(name, o, level)
+   check_dim(name, o, level + 1)
+   options.check_number(name, o, "eps", 0, math.huge, level)
+end, function(self, x)
    return F.normalize(x, self.options.dim, self.options.eps)
 end, repr_of("dim"))
 

@@ -108,6 +108,9 @@ local function track(self, name, value, kind)
 end
 
 local function assign(self, name, value)
+   if math.type(name) == "integer" and self.__place then
+      name = self:__place(name, value)
+   end
    local before, kind = rawget(self, KINDS)[name], kind_of(value)
    if (before == "buffer" or before == "parameter") and is_tensor(value) then
       kind = before
