@@ -316,16 +316,29 @@ function Module:num_parameters()
    return count
 end
 
---- A table whose pairs come in a given order.
+--- A table whose pairs come in a given order; keys that were added later come last, sorted.
 local function ordered(names, values)
+   local known = {}
+   for _, name in ipairs(names) do
+      known[name] = true
+   end
    return setmetatable(values, { __pairs = function(t)
-      local at = 0
+      local list, at = {}, 0
+      for name in next, t do
+         if not known[name] then
+            list[#list + 1] = name
+         end
+      end
+      table.sort(list, function(a, b)
+         return tostring(a) < tostring(b)
+      end)
+      table.move(list, 1, #list, #names + 1)
+      table.move(names, 1, #names, 1, list)
       return function()
-         local name
          repeat
             at = at + 1
-            name = names[at]
-         until name == nil or t[name] ~= nil
+         until list[at] == nil or t[list[at]] ~= nil
+         local name = list[at]
          if name ~= nil then
             return name, t[name]
          end
