@@ -31,10 +31,14 @@ local function distance(a, b)
    return row[#b]
 end
 
+--- The name at most three edits away, or one that contains the key or lies in it.
 local function nearest(key, spec)
    local best, least = nil, 4
    for name in pairs(spec) do
       local d = distance(key, name)
+      if #key >= 3 and (name:find(key, 1, true) or key:find(name, 1, true)) then
+         d = math.min(d, 3)
+      end
       if d < least or (d == least and best and name < best) then
          best, least = name, d
       end
@@ -54,7 +58,7 @@ end
 local function unknown(name, key, spec)
    local close = type(key) == "string" and nearest(key, spec)
    local hint = close and (" (did you mean '%s'?)"):format(close)
-      or (" (options: %s)"):format(known(spec))
+      or next(spec) == nil and " (it has none)" or (" (options: %s)"):format(known(spec))
    return ("%s: unknown option '%s'%s"):format(name, tostring(key), hint)
 end
 

@@ -1,0 +1,137 @@
+--- The ready-made encoders: PyTorch's values for whole networks (spec/golden/models.lua), and what
+-- they refuse.
+local siamese = require "siamese"
+local support = require "spec.support"
+
+local models, nn = siamese.models, siamese.nn
+
+local golden = support.golden("models")
+
+--- Element i from -1 to 1, times `scale`, plus `offset`: the rule of spec/golden/make_models.py.
+local function fill(shape, seed, scale, offset)
+   local n, x, values = 1, (seed * 7919 + 12345) & 0x7FFFFFFF, {}
+   for _, size in ipairs(shape) do
+      n = n * size
+   end
+   for i = 1, n do
+      x = (x * 1103515245 + 12345) & 0x7FFFFFFF
+      values[i] = ((x >> 12) % 1024 - 512) / 512 * scale + (offset or 0)
+   end
+   return siamese.tensor(values):reshape(shape)
+end
+
+--- The norm must agree to 1e-4 of itself, sums to 2e-4 of it; biases ahead of a batch norm have the gradient
+-- zero but for rounding, so norms count as 1 at least.
+local function check_measures(what, t, want, seed)
+   t = t:detach()
+   local norm = math.max(want[1], 1)
+   local got = { t:norm():item(), t:sum():item(), (t * fill(t.shape, seed, 1)):sum():item() }
+   for i, name in ipairs{ "norm", "sum", "product" } do
+      local allowed = (i == 1 and 1e-4 or 2e-4) * norm
+      if not (math.abs(got[i] - want[i]) <= allowed) then
+         error(("%s: %s is %.7g, PyTorch's %.7g"):format(what, name, got[i], want[i]), 2)
+      end
+   end
+end
+
+local function build(case)
+   local net = assert(load("local models = ... return " .. case.lua))(models)
+   local shapes, state = net:state_dict(), {}
+   for seed, weight in ipairs(case.weights) do
+      state[weight[1]] = fill(shapes[weight[1]].shape, seed, weight[2], weight[3])
+   end
+   net:load_state_dict(state, { strict = false })
+   return net
+end
+
+local function check_network(case)
+   local net = build(case)
+   local x = fill(case.input, 1000, 1):requires_grad_()
+   local y = net(x)
+   assert.same(case.shape, y.shape)
+   check_measures("output", y, case.trained, 4000);
+   (y * fill(y.shape, 2000, 1)):sum():backward()
+   check_measures("gradient of the input", x.grad, case.input_grad, 5000)
+   for i, weight in ipairs(case.weights) do
+      check_measures("gradient of " .. weight[1], net:parameters()[i].grad, case.grads[i], 3000 + i)
+   end
+   local state = net:state_dict()
+   for name, want in pairs(case.buffers) do
+      support.close(state[name]:reshape(#want), want, 1e-4, 1e-5)
+   end
+   local z = siamese.no_grad(net:eval(), x)
+   check_measures("output in evaluation", z, case.evaluated, 4000)
+   support.close(z[1]:narrow(1, 1, #case.first), case.first, 1e-4, 1e-4)
+end
+
+describe("PyTorch's values and gradients of", function()
+   for _, case in ipairs(golden) do
+      it(case.name, function()
+         support.each_isa(function()
+            check_network(case)
+         end)
+      end)
+
+      it(case.name .. " by PyTorch's names", function()
+         local names = {}
+         for name in pairs(build(case):state_dict()) do
+            names[#names + 1] = name
+         end
+         assert.same(case.keys, names)
+      end)
+   end
+end)
+
+describe("models", function()
+   it("count as many parameters as published", function()
+      assert.equal(640 + 3 * 36928 + 4 * 128, models.conv4{}:num_parameters())
+      assert.equal(61706 - 850, models.lenet5{}:num_parameters())
+      -- Koch's: 64*101, 128*(64*49+1), 128*(128*16+1), 256*(128*16+1), and 4096 units of 9217.
+      local koch = models.koch{ features = 2 }
+      assert.equal(6464 + 401536 + 262272 + 524544 + 2 * 9217, koch:num_parameters())
+   end)
+
+   it("take other channels and sizes", function()
+      assert.same({ 2, 64 }, models.conv4{ in_channels = 3 }(siamese.zeros(2, 3, 28, 28)).shape)
+      assert.same({ 1, 10 }, models.conv4{ size = 64, embedding = 10, width = 4 }(
+         siamese.zeros(1, 1, 64, 64)).shape)
+      assert.same({ 1, 7 }, models.lenet5{ in_channels = 2, embedding = 7 }(
+         siamese.zeros(1, 2, 28, 28)).shape)
+   end)
+
+   it("begin Koch's network with his Gaussians", function()
+      siamese.manual_seed(1)
+      local net = models.koch{ features = 50, filters = { 8, 8, 8, 16 } }
+      assert.near(0.01, net[1].weight:detach():std():item(), 0.002)
+      assert.near(0.5, net[1].bias:detach():mean():item(), 0.02)
+      assert.near(0.2, net[13].weight:detach():std():item(), 0.01)
+   end)
+
+   it("train as a twin's encoder", function()
+      siamese.manual_seed(1)
+      local twin = siamese.Twin{ encoder = models.conv4{ width = 4 }, head = nn.WeightedL1{ features = 4 } }
+      local d = twin(siamese.randn(3, 1, 28, 28), siamese.randn(3, 1, 28, 28))
+      assert.same({ 3 }, d.shape)
+      d:sum():backward()
+      for _, p in ipairs(twin:parameters()) do
+         assert.is_truthy(p.grad)
+      end
+   end)
+
+   it("refuse options that make no sense", function()
+      support.fails("models.conv4: unknown option 'widht' (did you mean 'width'?)", models.conv4,
+         { widht = 3 })
+      support.fails("models.conv4: size must be an integer of at least 16, got 8", models.conv4, { size = 8 })
+      support.fails("models.conv4: embedding must be an integer of at least 1, got 0", models.conv4,
+         { embedding = 0 })
+      support.fails("models.lenet5: embedding must be an integer of at least 1, got x", models.lenet5,
+         { embedding = "x" })
+      support.fails("models.koch: filters must be four integers, got {1, 2}", models.koch,
+         { filters = { 1, 2 } })
+   end)
+
+   it("name the shapes when the picture has another size", function()
+      support.fails("linear: input [1,1296] does not end in the 400 features", models.lenet5{},
+         siamese.zeros(1, 1, 44, 44))
+   end)
+end)
