@@ -1,7 +1,10 @@
 /* conv.c: the convolution op over kernels/conv2d.h. See conv.h. */
 #include "ops/conv.h"
 
+#include <string.h>
+
 #include "kernels/conv2d.h"
+#include "kernels/elementwise.h"
 
 static sm_status check_operands(const sm_call *call, sm_error *err) {
     static const char *const names[] = {"input", "weight", "bias"};
@@ -136,25 +139,26 @@ static sm_status conv2d_forward(sm_call *call, sm_error *err) {
     return status;
 }
 
-/* With relu: dy where y > 0, else 0, dense. */
+/* dy, dense; with relu only where y > 0. */
 static sm_status masked_gradient(const sm_back *back, sm_tensor **out, sm_error *err) {
     const sm_conv2d_params *p = back->params;
-    sm_tensor *dy;
-    sm_status status = sm_tensor_contiguous(back->dout[0], &dy, err);
-    if (status != SM_OK || !p->relu) {
-        *out = dy;
-        return status;
-    }
+    sm_tensor *dy = back->dout[0], *y = back->keep[0];
+    if (!p->relu)
+        return sm_tensor_contiguous(dy, out, err);
     sm_meta meta = sm_tensor_meta(dy);
-    status = sm_tensor_new(&meta, out, err);
-    if (status == SM_OK) {
-        const float *y = sm_f32(back->keep[0]), *from = sm_f32(dy);
-        float *to = sm_f32(*out);
-        for (int64_t i = 0, n = sm_tensor_numel(dy); i < n; i++)
-            to[i] = y[i] > 0 ? from[i] : 0;
+    sm_status status = sm_tensor_new(&meta, out, err);
+    if (status != SM_OK)
+        return status;
+    sm_tensor *operands[] = {*out, dy, y, y};
+    sm_strided walk = {.operands = 4, .ndim = dy->ndim};
+    for (int k = 0; k < 4; k++) {
+        memcpy(walk.stride[k], operands[k]->stride, sizeof walk.stride[k]);
+        walk.data[k] = sm_tensor_data(operands[k]);
+        walk.item[k] = sizeof(float);
     }
-    sm_tensor_unref(dy);
-    return status;
+    memcpy(walk.shape, dy->shape, sizeof walk.shape);
+    sm_unary_grad_run(SM_RELU, (sm_scalars){0, 0}, &walk);
+    return SM_OK;
 }
 
 static sm_status conv2d_backward_weight(sm_back *back, const sm_conv2d *g,
