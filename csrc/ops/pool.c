@@ -124,26 +124,38 @@ const sm_op sm_op_max_pool2d = {.name = "max_pool2d",
 
 /* ---- average ---- */
 
-static sm_status avg_pool2d_forward(sm_call *call, sm_error *err) {
-    sm_pool2d g = geometry(call->in[0]->shape, call->params);
+typedef void (*plane_fn)(const sm_pool2d *g, const float *from, float *to);
+
+static sm_status run_forward(sm_call *call, const sm_pool2d *g, plane_fn fn,
+                             sm_error *err) {
     sm_tensor *x;
     sm_status status = sm_tensor_contiguous(call->in[0], &x, err);
     if (status != SM_OK)
         return status;
-    sm_avg_pool2d(&g, sm_f32(x), sm_f32(call->out[0]));
+    fn(g, sm_f32(x), sm_f32(call->out[0]));
     sm_tensor_unref(x);
     return SM_OK;
 }
 
-static sm_status avg_pool2d_backward(sm_back *back, sm_error *err) {
-    sm_pool2d g = geometry(back->in_meta[0].shape, back->params);
+static sm_status run_backward(sm_back *back, const sm_pool2d *g, plane_fn fn,
+                              sm_error *err) {
     sm_tensor *dy, *dx;
     sm_status status = with_gradients(back, &dy, &dx, err);
     if (status != SM_OK)
         return status;
-    sm_avg_pool2d_backward(&g, sm_f32(dy), sm_f32(dx));
+    fn(g, sm_f32(dy), sm_f32(dx));
     sm_tensor_unref(dy);
     return SM_OK;
+}
+
+static sm_status avg_pool2d_forward(sm_call *call, sm_error *err) {
+    sm_pool2d g = geometry(call->in[0]->shape, call->params);
+    return run_forward(call, &g, sm_avg_pool2d, err);
+}
+
+static sm_status avg_pool2d_backward(sm_back *back, sm_error *err) {
+    sm_pool2d g = geometry(back->in_meta[0].shape, back->params);
+    return run_backward(back, &g, sm_avg_pool2d_backward, err);
 }
 
 const sm_op sm_op_avg_pool2d = {.name = "avg_pool2d",
@@ -190,24 +202,12 @@ static sm_status adaptive_check(sm_call *call, sm_error *err) {
 
 static sm_status adaptive_forward(sm_call *call, sm_error *err) {
     sm_pool2d g = adaptive_geometry(call->in[0]->shape, call->params);
-    sm_tensor *x;
-    sm_status status = sm_tensor_contiguous(call->in[0], &x, err);
-    if (status != SM_OK)
-        return status;
-    sm_adaptive_avg_pool2d(&g, sm_f32(x), sm_f32(call->out[0]));
-    sm_tensor_unref(x);
-    return SM_OK;
+    return run_forward(call, &g, sm_adaptive_avg_pool2d, err);
 }
 
 static sm_status adaptive_backward(sm_back *back, sm_error *err) {
     sm_pool2d g = adaptive_geometry(back->in_meta[0].shape, back->params);
-    sm_tensor *dy, *dx;
-    sm_status status = with_gradients(back, &dy, &dx, err);
-    if (status != SM_OK)
-        return status;
-    sm_adaptive_avg_pool2d_backward(&g, sm_f32(dy), sm_f32(dx));
-    sm_tensor_unref(dy);
-    return SM_OK;
+    return run_backward(back, &g, sm_adaptive_avg_pool2d_backward, err);
 }
 
 const sm_op sm_op_adaptive_avg_pool2d = {.name = "adaptive_avg_pool2d",
