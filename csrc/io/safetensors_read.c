@@ -342,7 +342,8 @@ static bool check_unique(parser *p) {
 static bool check_ranges(parser *p, const uint8_t *data, uint64_t bytes) {
     sm_st_file *f = p->file;
     uint64_t at = 0;
-    qsort(f->entries, (size_t)f->count, sizeof *f->entries, by_place);
+    if (f->count) /* qsort must not be given NULL, even for nothing */
+        qsort(f->entries, (size_t)f->count, sizeof *f->entries, by_place);
     for (int64_t i = 0; i < f->count; i++) {
         sm_st_entry *e = &f->entries[i];
         uint64_t size = dtypes[e->dtype].size, n = 1;
