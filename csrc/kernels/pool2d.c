@@ -56,16 +56,21 @@ static void max_at(const sm_pool2d *g, const float *x, span r, span c, float *be
         }
 }
 
-static void max_plane(const sm_pool2d *g, const float *x, float *y, uint8_t *where) {
+/* Columns [first, last) of row i. */
+static void max_row(const sm_pool2d *g, const float *x, int64_t i, int64_t first,
+                    int64_t last, float *y, uint8_t *where) {
     uint8_t ignored;
-    for (int64_t i = 0; i < g->oh; i++) {
-        span r = window(i, g->stride_h, g->pad_h, g->dilation_h, g->kh, g->h);
-        for (int64_t j = 0; j < g->ow; j++) {
-            span c = window(j, g->stride_w, g->pad_w, g->dilation_w, g->kw, g->w);
-            int64_t at = i * g->ow + j;
-            max_at(g, x, r, c, y + at, where ? where + at : &ignored);
-        }
+    span r = window(i, g->stride_h, g->pad_h, g->dilation_h, g->kh, g->h);
+    for (int64_t j = first; j < last; j++) {
+        span c = window(j, g->stride_w, g->pad_w, g->dilation_w, g->kw, g->w);
+        int64_t at = i * g->ow + j;
+        max_at(g, x, r, c, y + at, where ? where + at : &ignored);
     }
+}
+
+static void max_plane(const sm_pool2d *g, const float *x, float *y, uint8_t *where) {
+    for (int64_t i = 0; i < g->oh; i++)
+        max_row(g, x, i, 0, g->ow, y, where);
 }
 
 static const sm_pool2d_rows *rows_table(void) {
@@ -78,16 +83,21 @@ static const sm_pool2d_rows *rows_table(void) {
 #endif
 }
 
+/* Whole windows by vectors; those that ceil_mode lets hang over the edge one by one. */
 static void max_plane_2x2(const sm_pool2d *g, const float *x, float *y, uint8_t *where) {
-    for (int64_t i = 0; i < g->oh; i++)
-        rows_table()->max(x + 2 * i * g->w, x + (2 * i + 1) * g->w, g->ow, y + i * g->ow,
-                          where ? where + i * g->ow : NULL);
+    int64_t rows = g->h / 2, cols = g->w / 2;
+    for (int64_t i = 0; i < g->oh; i++) {
+        int64_t whole = i < rows ? (cols < g->ow ? cols : g->ow) : 0;
+        if (whole)
+            rows_table()->max(x + 2 * i * g->w, x + (2 * i + 1) * g->w, whole,
+                              y + i * g->ow, where ? where + i * g->ow : NULL);
+        max_row(g, x, i, whole, g->ow, y, where);
+    }
 }
 
 static bool is_2x2(const sm_pool2d *g) {
     return g->kh == 2 && g->kw == 2 && g->stride_h == 2 && g->stride_w == 2 &&
-           g->pad_h == 0 && g->pad_w == 0 && g->dilation_h == 1 && g->dilation_w == 1 &&
-           2 * g->oh <= g->h && 2 * g->ow <= g->w;
+           g->pad_h == 0 && g->pad_w == 0 && g->dilation_h == 1 && g->dilation_w == 1;
 }
 
 static void max_planes(void *context, int64_t begin, int64_t end, int thread) {
@@ -104,29 +114,40 @@ void sm_max_pool2d(const sm_pool2d *g, const float *x, float *y, uint8_t *where)
     run(g, max_planes, (job){g, x, y, where});
 }
 
+/* Adds what columns [first, ow) of row i got to where it came from. */
+static void max_back_row(const sm_pool2d *g, const float *dy, const uint8_t *where,
+                         int64_t i, int64_t first, float *dx) {
+    for (int64_t j = first; j < g->ow; j++) {
+        int64_t at = i * g->ow + j, place = where[at];
+        if (place == SM_POOL_NOWHERE)
+            continue;
+        int64_t row = i * g->stride_h - g->pad_h + place / g->kw * g->dilation_h;
+        int64_t col = j * g->stride_w - g->pad_w + place % g->kw * g->dilation_w;
+        dx[row * g->w + col] += dy[at];
+    }
+}
+
 static void max_back_plane_2x2(const sm_pool2d *g, const float *dy, const uint8_t *where,
                                float *dx) {
-    for (int64_t i = 0; i < g->oh; i++) {
+    int64_t rows = g->h / 2 < g->oh ? g->h / 2 : g->oh,
+            cols = g->w / 2 < g->ow ? g->w / 2 : g->ow;
+    for (int64_t i = 0; i < rows; i++) {
         float *top = dx + 2 * i * g->w, *low = top + g->w;
-        rows_table()->spread(dy + i * g->ow, where + i * g->ow, g->ow, top, low);
-        for (int64_t j = 2 * g->ow; j < g->w; j++)
+        rows_table()->spread(dy + i * g->ow, where + i * g->ow, cols, top, low);
+        for (int64_t j = 2 * cols; j < g->w; j++)
             top[j] = low[j] = 0;
+        max_back_row(g, dy, where, i, cols, dx);
     }
-    memset(dx + 2 * g->oh * g->w, 0, (size_t)((g->h - 2 * g->oh) * g->w) * sizeof *dx);
+    memset(dx + 2 * rows * g->w, 0, (size_t)((g->h - 2 * rows) * g->w) * sizeof *dx);
+    for (int64_t i = rows; i < g->oh; i++)
+        max_back_row(g, dy, where, i, 0, dx);
 }
 
 static void max_back_plane(const sm_pool2d *g, const float *dy, const uint8_t *where,
                            float *dx) {
     memset(dx, 0, (size_t)(g->h * g->w) * sizeof *dx);
     for (int64_t i = 0; i < g->oh; i++)
-        for (int64_t j = 0; j < g->ow; j++) {
-            int64_t at = i * g->ow + j, place = where[at];
-            if (place == SM_POOL_NOWHERE)
-                continue;
-            int64_t row = i * g->stride_h - g->pad_h + place / g->kw * g->dilation_h;
-            int64_t col = j * g->stride_w - g->pad_w + place % g->kw * g->dilation_w;
-            dx[row * g->w + col] += dy[at];
-        }
+        max_back_row(g, dy, where, i, 0, dx);
 }
 
 static void max_back_planes(void *context, int64_t begin, int64_t end, int thread) {
