@@ -321,6 +321,7 @@ end, function(self, x)
 end, repr_of("output_size"))
 
 --- Flatten{ start_dim = 2, end_dim = -1 }
+-- @function Flatten
 simple("Flatten", { start_dim = 2, end_dim = -1 }, function(name, o, level)
    for _, key in ipairs{ "start_dim", "end_dim" } do
       check_dim(name, { dim = o[key] }, level + 1)
@@ -330,6 +331,7 @@ end, function(self, x)
 end, repr_of("start_dim", "end_dim"))
 
 --- L2Normalize{ dim = 2, eps = 1e-12 }: unit Euclidean length.
+-- @function L2Normalize
 simple("L2Normalize", { dim = 2, eps = 1e-12 }, function(name, o, level)
    check_dim(name, o, level + 1)
    options.check_number(name, o, "eps", 0, math.huge, level)
