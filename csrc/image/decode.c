@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "image/pnm.h"
 #include "stb_image.h"
 #include "stb_image_write.h"
 
@@ -26,6 +27,14 @@ static bool jpeg_ends(const uint8_t *b, size_t size) {
     return false;
 }
 
+/* The last chunk, "IEND" and its checksum. */
+static bool png_ends(const uint8_t *b, size_t size) {
+    for (size_t i = size; i >= 8; i--)
+        if (memcmp(b + i - 8, "IEND", 4) == 0)
+            return true;
+    return false;
+}
+
 static bool bmp_fits(const uint8_t *b, size_t size, int width, int height) {
     if (size < 54)
         return false;
@@ -37,8 +46,7 @@ static bool bmp_fits(const uint8_t *b, size_t size, int width, int height) {
 }
 
 /* Whether a file that begins well also goes on to its end. */
-static bool is_whole(const uint8_t *b, size_t size, int width, int height,
-                     int components) {
+static bool is_whole(const uint8_t *b, size_t size, int width, int height) {
     if (begins(b, size, "\xFF\xD8", 2))
         return jpeg_ends(b, size);
     if (begins(b, size, "BM", 2))
@@ -46,63 +54,90 @@ static bool is_whole(const uint8_t *b, size_t size, int width, int height,
     if (begins(b, size, "GIF8", 4))
         return memchr(b + size - (size < 16 ? size : 16), 0x3B, size < 16 ? size : 16) !=
                NULL;
-    if (b[0] == 'P')
-        return (uint64_t)width * (uint64_t)height * (uint64_t)components < size;
-    return true; /* PNG: stb_image wants every chunk up to the last */
+    return png_ends(b, size);
 }
 
-static sm_status check_header(const uint8_t *b, size_t size, const char *name,
-                              const sm_image_limits *limits, int *width, int *height,
-                              sm_error *err) {
-    int components;
-    if (size == 0)
-        return sm_fail(err, SM_EIO, 0, "%s: the file is empty", name);
-    if ((int64_t)size > limits->bytes || size > INT32_MAX)
-        return sm_fail(err, SM_EIO, 0, "%s: %zu bytes are more than the limit of %lld",
-                       name, size, (long long)limits->bytes);
-    if (b[0] == 'P' && size > 2 && strchr("123", b[1]))
-        return sm_fail(err, SM_EIO, 0,
-                       "%s: only binary PGM (P5) and PPM (P6) are read, this is P%c",
-                       name, b[1]);
-    if (!stbi_info_from_memory(b, (int)size, width, height, &components))
-        return sm_fail(err, SM_EIO, 0,
-                       "%s: not a PNG, JPEG, PGM, PPM, BMP or GIF picture (%s)", name,
-                       stbi_failure_reason());
-    if (*width > limits->width || *height > limits->height ||
-        (int64_t)*width * *height * 4 > limits->bytes)
+static sm_status check_area(const char *name, int64_t width, int64_t height,
+                            const sm_image_limits *limits, sm_error *err) {
+    if (width < 1 || height < 1)
+        return sm_fail(err, SM_EIO, 0, "%s: the picture has no pixels", name);
+    if (width > limits->width || height > limits->height ||
+        width * height * 4 > limits->bytes)
         return sm_fail(
             err, SM_EIO, 0,
-            "%s: %d x %d pixels are more than the limits (%lld x %lld, %lld bytes)", name,
-            *width, *height, (long long)limits->width, (long long)limits->height,
-            (long long)limits->bytes);
-    if (*width < 1 || *height < 1)
-        return sm_fail(err, SM_EIO, 0, "%s: the picture has no pixels", name);
-    if (!is_whole(b, size, *width, *height, components))
-        return sm_fail(err, SM_EIO, 0, "%s: the file is truncated", name);
+            "%s: %lld x %lld pixels are more than the limits (%lld x %lld, %lld bytes)",
+            name, (long long)width, (long long)height, (long long)limits->width,
+            (long long)limits->height, (long long)limits->bytes);
     return SM_OK;
 }
 
-sm_status sm_image_decode(const void *bytes, size_t size, const char *name, int channels,
-                          const sm_image_limits *limits, sm_image *image, sm_error *err) {
-    int width = 0, height = 0, components;
-    sm_status status = check_header(bytes, size, name, limits, &width, &height, err);
+static sm_status decode_pnm(const uint8_t *b, size_t size, const char *name,
+                            const sm_image_limits *limits, sm_image *image,
+                            sm_error *err) {
+    sm_pnm p;
+    if (!sm_pnm_header(b, size, &p))
+        return sm_fail(err, SM_EIO, 0, "%s: the PGM or PPM header is broken", name);
+    sm_status status = check_area(name, p.width, p.height, limits, err);
     if (status != SM_OK)
         return status;
+    if (!sm_pnm_is_whole(&p, size))
+        return sm_fail(err, SM_EIO, 0, "%s: the file is truncated", name);
+    image->height = p.height;
+    image->width = p.width;
+    image->data = sm_alloc((size_t)(image->channels * p.height * p.width));
+    if (!image->data)
+        return sm_fail(err, SM_ENOMEM, 0, "%s: out of memory", name);
+    sm_pnm_pixels(b, &p, (int)image->channels, image->data);
+    return SM_OK;
+}
+
+static sm_status decode_stb(const uint8_t *b, size_t size, const char *name,
+                            const sm_image_limits *limits, sm_image *image,
+                            sm_error *err) {
+    int width, height, components, channels = (int)image->channels;
+    if (!stbi_info_from_memory(b, (int)size, &width, &height, &components))
+        return sm_fail(err, SM_EIO, 0,
+                       "%s: not a PNG, JPEG, PGM, PPM, BMP or GIF picture (%s)", name,
+                       stbi_failure_reason());
+    sm_status status = check_area(name, width, height, limits, err);
+    if (status != SM_OK)
+        return status;
+    if (!is_whole(b, size, width, height))
+        return sm_fail(err, SM_EIO, 0, "%s: the file is truncated", name);
     uint8_t *pixels =
-        stbi_load_from_memory(bytes, (int)size, &width, &height, &components, channels);
+        stbi_load_from_memory(b, (int)size, &width, &height, &components, channels);
     if (!pixels)
         return sm_fail(err, SM_EIO, 0, "%s: the picture is broken (%s)", name,
                        stbi_failure_reason());
     int64_t area = (int64_t)width * height;
-    *image = (sm_image){channels, height, width, pixels};
+    image->height = height;
+    image->width = width;
+    image->data = channels == 1 ? pixels : sm_alloc((size_t)(area * channels));
     if (channels == 1)
         return SM_OK;
-    image->data = sm_alloc((size_t)(area * channels));
     for (int c = 0; c < channels && image->data; c++)
         for (int64_t i = 0; i < area; i++)
             image->data[c * area + i] = pixels[i * channels + c];
     sm_free(pixels);
     return image->data ? SM_OK : sm_fail(err, SM_ENOMEM, 0, "%s: out of memory", name);
+}
+
+sm_status sm_image_decode(const void *bytes, size_t size, const char *name, int channels,
+                          const sm_image_limits *limits, sm_image *image, sm_error *err) {
+    const uint8_t *b = bytes;
+    *image = (sm_image){.channels = channels};
+    if (size < 3)
+        return sm_fail(err, SM_EIO, 0, "%s: the file is empty or truncated", name);
+    if ((int64_t)size > limits->bytes || size > INT32_MAX)
+        return sm_fail(err, SM_EIO, 0, "%s: %zu bytes are more than the limit of %lld",
+                       name, size, (long long)limits->bytes);
+    if (b[0] == 'P' && b[1] >= '1' && b[1] <= '3')
+        return sm_fail(err, SM_EIO, 0,
+                       "%s: only binary PGM (P5) and PPM (P6) are read, this is P%c",
+                       name, b[1]);
+    if (b[0] == 'P' && (b[1] == '5' || b[1] == '6'))
+        return decode_pnm(b, size, name, limits, image, err);
+    return decode_stb(b, size, name, limits, image, err);
 }
 
 /* The whole file in a block of sm_alloc. */
