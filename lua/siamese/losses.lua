@@ -85,6 +85,15 @@ loss_class("Triplet", { margin = 1, p = 2, eps = 1e-6, swap = false },
       return reduce(losses, o.reduction)
    end)
 
+--- The function behind `Triplet`.
+-- @tparam tensor anchor [N,D]
+-- @tparam tensor positive [N,D]
+-- @tparam tensor negative [N,D]
+-- @tparam[opt] table opts as `Triplet`'s
+function F.triplet_margin_loss(anchor, positive, negative, opts)
+   return M.Triplet(opts)(anchor, positive, negative)
+end
+
 --- Batch-hard triplet loss (Hermans, Beyer, Leibe 2017, eq. 5): loss(embeddings [N,D], labels [N]),
 -- for batches of P classes by K samples. Options `margin` (0.2), `soft` (false: log(1 + exp) in place
 -- of the hinge), `squared` (false).
