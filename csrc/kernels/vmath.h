@@ -26,6 +26,12 @@ static inline int32_t vm_float_bits(float x) {
     return bits;
 }
 
+/* 2^n for n from -126 to 127; something for any other (NaN comes by here, and is put
+ * right later). */
+static inline float vm_power_of_two(int32_t n) {
+    return vm_bits_float((int32_t)((uint32_t)(n + 127) << 23));
+}
+
 static inline float vm_exp(float x) {
     /* Beyond these the result is 0 or infinity anyway; NaN passes both comparisons. */
     float c = x > 89.0f ? 89.0f : x;
@@ -44,8 +50,7 @@ static inline float vm_exp(float x) {
     p = p * r * r + r + 1.0f;
     int32_t whole = vm_float_bits(t) - 0x4B400000;
     int32_t half = whole >> 1;
-    float y =
-        p * vm_bits_float((half + 127) << 23) * vm_bits_float((whole - half + 127) << 23);
+    float y = p * vm_power_of_two(half) * vm_power_of_two(whole - half);
     return x != x ? x : y;
 }
 
