@@ -354,6 +354,12 @@ static int64_t check_pixel(lua_State *L, int arg) {
     return (int64_t)x;
 }
 
+static int64_t check_scale(lua_State *L, int arg) {
+    lua_Integer scale = luaL_checkinteger(L, arg);
+    luaL_argcheck(L, scale >= 1 && scale <= 1000, arg, "scale must be from 1 to 1000");
+    return scale;
+}
+
 /* imaging.rectangle(canvas, x, y, width, height, color, thickness) */
 static int l_rectangle(lua_State *L) {
     uint8_t color[3];
@@ -369,8 +375,7 @@ static int l_text(lua_State *L) {
     uint8_t color[3];
     sm_canvas c = check_canvas(L);
     check_color(L, 5, color);
-    lua_Integer scale = luaL_checkinteger(L, 6);
-    luaL_argcheck(L, scale >= 1 && scale <= 1000, 6, "scale must be from 1 to 1000");
+    int64_t scale = check_scale(L, 6);
     sm_draw_text(&c, check_pixel(L, 2) - 1, check_pixel(L, 3) - 1, luaL_checkstring(L, 4),
                  color, scale);
     return 0;
@@ -380,7 +385,7 @@ static int l_text(lua_State *L) {
 static int l_text_size(lua_State *L) {
     size_t length;
     luaL_checklstring(L, 1, &length);
-    lua_Integer scale = luaL_checkinteger(L, 2);
+    int64_t scale = check_scale(L, 2);
     lua_pushinteger(L, (lua_Integer)length * SM_TEXT_WIDTH * scale);
     lua_pushinteger(L, SM_TEXT_HEIGHT * scale);
     return 2;
