@@ -18,6 +18,8 @@ typedef struct job {
 } job;
 
 static void run(const sm_pool2d *g, sm_range_fn fn, job j) {
+    if (g->planes == 0) /* the sizes of nothing may be too large to multiply */
+        return;
     int64_t cost = g->oh * g->ow * g->kh * g->kw + g->h * g->w;
     sm_parallel_for(g->planes, 1 + 16384 / (cost + 1), fn, &j);
 }
