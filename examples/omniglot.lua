@@ -10,7 +10,7 @@
 -- alphabets, some drawings of each, so that much of what must be told apart is alike; each drawing
 -- warped by a random affine map; a loss that asks each drawing to find its partners among all others
 -- of the batch (NT-Xent on cosines); AdamW with a learning rate that falls along a cosine over the time
--- given. An embedding is the mean over a few small warps of a drawing.
+-- given. An embedding is the mean over some small warps of a drawing.
 --
 -- `--paper` trains the network and the weighted-L1 head of Koch, Zemel and Salakhutdinov 2015 on
 -- pairs instead, as published.
@@ -20,7 +20,7 @@ local nn, data, metrics, optim = siamese.nn, siamese.data, siamese.metrics, siam
 local HELD_OUT = { ["Anglo-Saxon_Futhorc"] = true, Early_Aramaic = true, Sanskrit = true }
 
 local options = { noruns = 0, minutes = 18, seed = 1, size = 42, classes = 32, samples = 4, alphabets = 4,
-   temperature = 1 / 16, rate = 2e-3, widths = "64,64,128,128", warps = 16, decay = 1e-4 }
+   temperature = 1 / 16, rate = 2e-3, widths = "64,64,128,128", warps = 24, decay = 1e-4 }
 
 -- Command line.
 
@@ -100,11 +100,11 @@ local function encoder(o)
    return nn.Sequential(layers)
 end
 
---- A mean of unit embeddings: of the drawing and of a few small warps of it.
+--- A mean of unit embeddings: of the drawing and of some small warps of it.
 local function averaged_embedding(twin, o)
    return function(images)
-      local warp = siamese.augment.Affine{ rotation = 6, shear = 0.1, scale = { 0.9, 1.1 },
-         translation = 0.05 * o.size, seed = o.seed }
+      local warp = siamese.augment.Affine{ rotation = 10, shear = 0.15, scale = { 0.85, 1.15 },
+         translation = 0.06 * o.size, seed = o.seed }
       local sum = nn.functional.normalize(twin:embed(images), 2)
       for _ = 1, o.warps do
          sum = sum + nn.functional.normalize(twin:embed(warp(images)), 2)
