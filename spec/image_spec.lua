@@ -43,17 +43,17 @@ for row = 2, 0, -1 do
    end
 end
 
-local root
-
-setup(function()
-   root = files.temp_folder()
-end)
-
-teardown(function()
-   files.remove(root)
-end)
-
 describe("decoding", function()
+   local root
+
+   setup(function()
+      root = files.temp_folder()
+   end)
+
+   teardown(function()
+      files.remove(root)
+   end)
+
    it("reads PNG, PGM, BMP and GIF exactly, and JPEG nearly", function()
       for name, bytes in pairs{ png = PNG, pgm = PGM, bmp = BMP, gif = GIF } do
          local x = assert(image.decode(bytes))
