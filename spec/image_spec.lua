@@ -46,11 +46,11 @@ end
 describe("decoding", function()
    local root
 
-   setup(function()
+   before_each(function()
       root = files.temp_folder()
    end)
 
-   teardown(function()
+   after_each(function()
       files.remove(root)
    end)
 
