@@ -63,6 +63,7 @@ static sm_tensor **check_list(lua_State *L, const char *name, int *count) {
 static int l_cat(lua_State *L) {
     static const int args[] = {1};
     int n;
+    lua_settop(L, 2);
     sm_tensor **list = check_list(L, "cat", &n);
     sm_dim_params p = {lua_isnoneornil(L, 2) ? 0 : lsm_check_dim(L, 2, list[0]->ndim)};
     return lsm_apply_array(L, &sm_op_cat, n, list, args, &p);

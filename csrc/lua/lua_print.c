@@ -176,7 +176,8 @@ static int l_tostring(lua_State *L) {
     const sm_tensor *t = *box;
     int64_t numel = sm_tensor_numel(t);
     printer p = {.L = L, .t = t, .summary = numel > WHOLE_LIMIT};
-    choose_format(&p);
+    if (numel > 0)
+        choose_format(&p);
     luaL_buffinit(L, &p.buffer);
     add(&p, "tensor(");
     if (t->ndim == 0)
