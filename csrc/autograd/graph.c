@@ -300,14 +300,17 @@ static sm_node *pop(queue *q) {
 
 /* ---- backward ---- */
 
-static bool is_exclusive(const sm_tensor *t) {
-    return t->refs == 1 && t->storage->refs == 1 && sm_tensor_is_contiguous(t);
+/* Nobody else sees it, and no element twice. */
+static bool is_exclusive(const sm_tensor *t, bool contiguous) {
+    return t->refs == 1 && t->storage->refs == 1 &&
+           (sm_tensor_is_contiguous(t) || (!contiguous && sm_tensor_is_channels_last(t)));
 }
 
 /* Replaces *slot by a copy of its own. */
-static sm_status own(sm_tensor **slot, sm_error *err) {
+static sm_status own(sm_tensor **slot, bool contiguous, sm_error *err) {
     sm_tensor *copy;
     sm_meta meta = sm_tensor_meta(*slot);
+    meta.channels_last = !contiguous && sm_tensor_is_channels_last(*slot);
     sm_status status = sm_tensor_new(&meta, &copy, err);
     if (status != SM_OK)
         return status;
@@ -317,17 +320,18 @@ static sm_status own(sm_tensor **slot, sm_error *err) {
     return SM_OK;
 }
 
-/* *sum += t; takes the reference to t over. A leaf's gradient belongs to the user and is
- * never shared with the graph; what lies between is copied only when it must be written.
+/* *sum += t; takes the reference to t over. A leaf's gradient belongs to the user, is
+ * contiguous and never shared with the graph; what lies between is copied only when it
+ * must be written.
  */
 static sm_status accumulate(sm_tensor **sum, sm_tensor *t, bool leaf, sm_error *err) {
     sm_status status = SM_OK;
     if (!*sum) {
         *sum = t;
-        return leaf && !is_exclusive(t) ? own(sum, err) : SM_OK;
+        return leaf && !is_exclusive(t, true) ? own(sum, true, err) : SM_OK;
     }
-    if (!leaf && !is_exclusive(*sum))
-        status = own(sum, err);
+    if (!leaf && !is_exclusive(*sum, false))
+        status = own(sum, false, err);
     if (status == SM_OK)
         sm_tensor_add(*sum, t);
     sm_tensor_unref(t);

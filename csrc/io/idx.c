@@ -44,7 +44,7 @@ sm_status sm_idx_load(const char *path, size_t max_bytes, sm_tensor **out,
     sm_status status = sm_file_load(path, max_bytes, &data, &size, err);
     if (status != SM_OK)
         return status;
-    sm_meta meta;
+    sm_meta meta = {0};
     status = read_header(path, data, size, &meta, &at, err);
     if (status == SM_OK)
         status = sm_tensor_new(&meta, out, err);

@@ -14,7 +14,7 @@ typedef struct candidate {
     const char *name;
     bool (*suits)(const sm_conv2d *g, sm_conv2d_pass pass);
     sm_status (*forward)(const sm_conv2d *g, const float *x, const float *w,
-                         const float *bias, float *y, bool relu, sm_error *err);
+                         const float *bias, float *y, sm_limits limits, sm_error *err);
     sm_status (*backward_data)(const sm_conv2d *g, const float *dy, const float *w,
                                float *dx, sm_error *err);
     sm_status (*backward_weight)(const sm_conv2d *g, const float *x, const float *dy,
@@ -31,9 +31,10 @@ static bool anything(const sm_conv2d *g, sm_conv2d_pass pass) {
 }
 
 static sm_status plain_forward(const sm_conv2d *g, const float *x, const float *w,
-                               const float *bias, float *y, bool relu, sm_error *err) {
+                               const float *bias, float *y, sm_limits limits,
+                               sm_error *err) {
     (void)err;
-    sm_conv2d_forward_ref(g, x, w, bias, y, relu);
+    sm_conv2d_forward_ref(g, x, w, bias, y, limits);
     return SM_OK;
 }
 
@@ -76,23 +77,6 @@ static bool depthwise(const sm_conv2d *g, sm_conv2d_pass pass) {
                (double)(1 << 26);
 }
 
-/* ---- pointwise
- * ------------------------------------------------------------------------------ */
-
-enum {
-    POINTWISE_PIXELS = 16, /* smaller images would be copied in crumbs */
-    POINTWISE_GRADIENT =
-        1 << 16 /* more weights than this want more pixels to a pass over them */
-};
-
-static bool pointwise(const sm_conv2d *g, sm_conv2d_pass pass) {
-    return g->kh == 1 && g->kw == 1 && g->stride_h == 1 && g->stride_w == 1 &&
-           g->pad_h == 0 && g->pad_w == 0 && g->groups == 1 && blocked(g, pass) &&
-           (double)g->h * (double)g->w >= POINTWISE_PIXELS &&
-           (pass != SM_CONV2D_BACKWARD_WEIGHT || g->h * g->w >= 128 ||
-            (double)g->c * (double)g->o <= POINTWISE_GRADIENT);
-}
-
 /* ---- Winograd
  * ------------------------------------------------------------------------------- */
 
@@ -120,8 +104,6 @@ static bool winograd(const sm_conv2d *g, sm_conv2d_pass pass) {
 static const candidate candidates[] = {
     {"depthwise", depthwise, sm_conv2d_depthwise_forward,
      sm_conv2d_depthwise_backward_data, sm_conv2d_depthwise_backward_weight},
-    {"pointwise", pointwise, sm_conv2d_pointwise_forward,
-     sm_conv2d_pointwise_backward_data, sm_conv2d_pointwise_backward_weight},
     {"Winograd", winograd, sm_conv2d_winograd_forward, sm_conv2d_winograd_backward_data,
      sm_conv2d_winograd_backward_weight},
     {"implicit GEMM", blocked, sm_conv2d_blocked_forward, sm_conv2d_blocked_backward_data,
@@ -137,8 +119,9 @@ static const candidate *choose(const sm_conv2d *g, sm_conv2d_pass pass) {
 }
 
 sm_status sm_conv2d_forward(const sm_conv2d *g, const float *x, const float *w,
-                            const float *bias, float *y, bool relu, sm_error *err) {
-    return choose(g, SM_CONV2D_FORWARD)->forward(g, x, w, bias, y, relu, err);
+                            const float *bias, float *y, sm_limits limits,
+                            sm_error *err) {
+    return choose(g, SM_CONV2D_FORWARD)->forward(g, x, w, bias, y, limits, err);
 }
 
 sm_status sm_conv2d_backward_data(const sm_conv2d *g, const float *dy, const float *w,

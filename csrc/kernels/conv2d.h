@@ -1,14 +1,15 @@
 /* conv2d.h: 2-D convolution (cross-correlation, as networks use it) and its two
  * gradients.
  *
- * Arrays are contiguous float32:
- *     x, dx       [n, c, h, w]
+ * Arrays are dense float32, images channels-last:
+ *     x, dx       [n, h, w, c]
  *     w, dw       [o, c / groups, kh, kw]
  *     bias, dbias [o], or NULL for none
- *     y, dy       [n, o, oh, ow]
+ *     y, dy       [n, oh, ow, o]
  *
- *     y[n,o,i,j] = bias[o] + sum over c,p,q of w[o,c,p,q] * x[n, c, i*stride_h +
- * p*dilation_h - pad_h, j*stride_w + q*dilation_w - pad_w]
+ *     y[n,i,j,o] = bias[o] + sum over c,p,q of w[o,c,p,q] *
+ *                  x[n, i*stride_h + p*dilation_h - pad_h, j*stride_w + q*dilation_w -
+ *                  pad_w, c]
  *
  * where x is zero outside of the image and c runs over the channels of o's group.
  *
@@ -27,6 +28,7 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "kernels/limits.h"
 
 typedef struct sm_conv2d {
     int64_t n, c, h, w;
@@ -45,9 +47,9 @@ static inline int64_t sm_conv2d_out(int64_t in, int64_t kernel, int64_t stride,
     return room < 0 ? 0 : room / stride + 1;
 }
 
-/* y = conv(x, w) + bias; with `relu`, y = max(0, that) (a NaN stays NaN). */
+/* y = conv(x, w) + bias, clamped to the limits. */
 sm_status sm_conv2d_forward(const sm_conv2d *g, const float *x, const float *w,
-                            const float *bias, float *y, bool relu, sm_error *err);
+                            const float *bias, float *y, sm_limits limits, sm_error *err);
 /* dx from dy. */
 sm_status sm_conv2d_backward_data(const sm_conv2d *g, const float *dy, const float *w,
                                   float *dx, sm_error *err);
@@ -57,7 +59,7 @@ sm_status sm_conv2d_backward_weight(const sm_conv2d *g, const float *x, const fl
 
 /* The plain loops of conv2d_ref.c, always: what the parity tests compare with. */
 void sm_conv2d_forward_ref(const sm_conv2d *g, const float *x, const float *w,
-                           const float *bias, float *y, bool relu);
+                           const float *bias, float *y, sm_limits limits);
 void sm_conv2d_backward_data_ref(const sm_conv2d *g, const float *dy, const float *w,
                                  float *dx);
 void sm_conv2d_backward_weight_ref(const sm_conv2d *g, const float *x, const float *dy,

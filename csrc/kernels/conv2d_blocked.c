@@ -3,12 +3,13 @@
  * Forward and backward-data are one gathering (conv2d_axis.h), over pixels of all
  * channels.
  *
- * The work is cut into strips: some rows of one image, or several whole small images. For
- * a strip the source is copied, with its zero border, to [pixel][channel]; blocks of
- * output channels are then summed tile by tile against packed weights, and copied back to
- * planes. The weight gradient uses the same copies with the pixels as the sum: a thread
- * adds its strips into sums of its own, which are added in the order of the threads at
- * the end.
+ * The work is cut into strips: some rows of one image, or several whole small images. A
+ * strip's source is copied with its zero border, or, where no tap leaves the image, read
+ * where it lies; blocks of output channels are then summed tile by tile against packed
+ * weights. The weight gradient has the pixels as the sum: a thread adds its strips into
+ * sums of its own, which are added in the order of the threads at the end.
+ *
+ * A 1x1 kernel with stride 1 sees all images as the rows of one: a plain matrix product.
  */
 #include "kernels/conv2d_blocked.h"
 
@@ -41,20 +42,20 @@ typedef struct plan {
     int64_t src_channels, dst_channels; /* of one group */
     axis v, h;
     bool merged;
-    int64_t lanes;    /* dst_channels rounded up to vectors */
-    int64_t block;    /* lanes of a full block */
-    int64_t pixel;    /* floats from one source pixel to the next */
-    int64_t width;    /* source columns with border */
-    int64_t rows;     /* destination row steps of a strip */
-    int64_t strips;   /* strips of an image */
-    int64_t images;   /* images of a strip */
-    int64_t items;    /* strips in all */
-    int64_t src_rows; /* source rows of a strip */
-    int64_t src_size; /* floats of one image's source strip */
-    int64_t dst_size; /* pixels of one image's destination strip */
-    int64_t weights;  /* floats of the packed weights */
+    bool direct;       /* no tap leaves the image: nothing is copied */
+    int64_t lanes;     /* dst_channels rounded up to vectors */
+    int64_t block;     /* lanes of a full block */
+    int64_t pixel;     /* floats from one source pixel to the next */
+    int64_t width;     /* source columns with border */
+    int64_t rows;      /* destination row steps of a strip */
+    int64_t strips;    /* strips of an image */
+    int64_t images;    /* images of a strip */
+    int64_t items;     /* strips in all */
+    int64_t src_rows;  /* source rows of a strip */
+    int64_t src_size;  /* floats from one image of a strip to the next */
+    int64_t dst_pixel; /* floats from one destination pixel to the next */
+    int64_t weights;   /* floats of the packed weights */
     phase *phases;
-    int32_t *position;   /* [src_rows * src columns]: where to_pixels puts a pixel */
     void *axes, *memory; /* where the tables of v and h, and all others, lie */
 } plan;
 
@@ -95,12 +96,11 @@ static void cut_strips(plan *p) {
     p->rows = ceil_div(full, p->strips);
     p->strips = ceil_div(full, p->rows);
     p->src_rows = (p->rows - 1) * p->v.src_step + span;
-    p->src_size = p->src_rows * row;
-    p->dst_size = at_most(p->rows * p->v.dst_step, p->v.dst) * p->h.dst;
+    p->src_size = (p->direct ? p->v.src : p->src_rows) * row;
     p->images = 1;
     if (p->strips == 1) {
         int64_t most =
-            at_most(STRIP_PIXELS / p->dst_size, room / at_least(p->src_rows, 1));
+            at_most(STRIP_PIXELS / (p->v.dst * p->h.dst), room * row / p->src_size);
         most = at_least(at_most(most, p->n / threads), 1);
         int64_t rounds = ceil_div(p->n, most * threads);
         p->images = at_least(at_most(most, ceil_div(p->n, rounds * threads)), 1);
@@ -111,7 +111,7 @@ static void cut_strips(plan *p) {
 static void fill_pixels(const plan *p, const phase *f, int64_t row, int64_t column,
                         conv2d_pixel *out) {
     const int64_t rows = at_most(p->rows, axis_pixels(&p->v, row));
-    const int64_t left = -at_most(p->h.low, 0), lanes = at_most(p->block, p->lanes);
+    const int64_t left = -at_most(p->h.low, 0), image = p->v.dst * p->h.dst;
     for (int64_t n = 0; n < p->images; n++)
         for (int64_t i = 0; i < rows; i++)
             for (int64_t j = 0; j < f->columns; j++, out++) {
@@ -120,7 +120,7 @@ static void fill_pixels(const plan *p, const phase *f, int64_t row, int64_t colu
                 int64_t dst =
                     (i * p->v.dst_step + row) * p->h.dst + j * p->h.dst_step + column;
                 out->src = (int32_t)(n * p->src_size + src * p->pixel);
-                out->dst = (int32_t)((n * p->dst_size + dst) * lanes);
+                out->dst = (int32_t)((n * image + dst) * p->dst_pixel);
             }
 }
 
@@ -151,12 +151,18 @@ static void fill_phase(plan *p, arena *a, int64_t row, int64_t column) {
 static void fill_tables(plan *p, arena *a) {
     p->weights = 0;
     p->phases = carve(a, p->v.phases * p->h.phases, sizeof *p->phases);
-    p->position = carve(a, p->src_rows * p->h.src, sizeof *p->position);
     for (int64_t i = 0; i < p->v.phases; i++)
         for (int64_t j = 0; j < p->h.phases; j++)
             fill_phase(p, a, i, j);
-    for (int64_t q = 0; a->base && q < p->src_rows * p->h.src; q++)
-        p->position[q] = (int32_t)((q / p->h.src * p->width + q % p->h.src) * p->pixel);
+}
+
+/* One more than the last source pixel of an axis that a tap takes. */
+static int64_t reach(const axis *x) {
+    return (axis_pixels(x, 0) - 1) * x->src_step + x->high + 1;
+}
+
+static bool stays_inside(const axis *x) {
+    return x->low >= 0 && reach(x) <= x->src;
 }
 
 static void free_plan(plan *p) {
@@ -183,11 +189,12 @@ static sm_status make_plan(plan *p, const sm_conv2d *g, sm_error *err) {
     p->lanes = ceil_div(p->dst_channels, p->k->lanes_per_vector) * p->k->lanes_per_vector;
     p->block = at_most(p->block, p->lanes);
     p->merged = p->h.dense && p->groups == 1 && p->src_channels < MERGE_CHANNELS;
+    p->direct = stays_inside(&p->v) && stays_inside(&p->h);
     p->pixel = p->src_channels * p->groups;
-    if (!p->merged && p->pixel % 128 == 0)
+    p->dst_pixel = p->dst_channels * p->groups;
+    if (!p->merged && !p->direct && p->pixel % 128 == 0)
         p->pixel += 16; /* neighbours would share too few sets of the cache */
-    int64_t reach = (axis_pixels(&p->h, 0) - 1) * p->h.src_step + p->h.high + 1;
-    p->width = at_least(reach, p->h.src) - at_most(p->h.low, 0);
+    p->width = at_least(reach(&p->h), p->h.src) - at_most(p->h.low, 0);
     cut_strips(p);
     arena tables = {NULL, 0};
     fill_tables(p, &tables);
@@ -325,37 +332,58 @@ static int64_t phase_count(const plan *p, const strip *s, const phase *f, int64_
     return rows > 0 ? s->images * rows * f->columns : 0;
 }
 
-/* Copies the source of a strip to [image][row][column][channel]. The columns of the
- * border are zero in `out` already and stay so. */
-static void load_strip(const plan *p, const strip *s, const float *src, float *out) {
-    const int64_t channels = p->src_channels * p->groups, plane = p->v.src * p->h.src;
+/* One row of pixels, to the pitch of the copy. */
+static void copy_row(const plan *p, const float *src, float *out) {
+    const int64_t channels = p->src_channels * p->groups;
+    if (channels == p->pixel) {
+        memcpy(out, src, (size_t)(p->h.src * channels) * sizeof *out);
+        return;
+    }
+    for (int64_t j = 0; j < p->h.src; j++)
+        memcpy(out + j * p->pixel, src + j * channels, (size_t)channels * sizeof *out);
+}
+
+/* The source of a strip, [image][row][column][channel]: where it lies, or its copy in
+ * `out`, in which the columns of the border are zero already and stay so. */
+static const float *load_strip(const plan *p, const strip *s, const float *src,
+                               float *out) {
+    const int64_t row = p->h.src * p->src_channels * p->groups;
     const int64_t base = s->step * p->v.src_step + p->v.low, line = p->width * p->pixel;
     const int64_t first = at_most(at_least(-base, 0), p->src_rows);
     const int64_t past = at_least(at_most(p->v.src - base, p->src_rows), first);
     const int64_t left = -at_most(p->h.low, 0);
-    for (int64_t n = 0; n < s->images; n++, out += p->src_size) {
-        memset(out, 0, (size_t)(first * line) * sizeof *out);
-        memset(out + past * line, 0, (size_t)((p->src_rows - past) * line) * sizeof *out);
-        if (past > first)
-            p->k->to_pixels(src + (s->image + n) * channels * plane +
-                                (base + first) * p->h.src,
-                            plane, channels, (past - first) * p->h.src, p->position,
-                            out + first * line + left * p->pixel);
+    src += (s->image * p->v.src + base) * row;
+    if (p->direct)
+        return src;
+    for (int64_t n = 0; n < s->images; n++, src += p->v.src * row) {
+        float *copy = out + n * p->src_size;
+        memset(copy, 0, (size_t)(first * line) * sizeof *out);
+        for (int64_t i = first; i < past; i++)
+            copy_row(p, src + i * row, copy + i * line + left * p->pixel);
+        memset(copy + past * line, 0,
+               (size_t)((p->src_rows - past) * line) * sizeof *out);
     }
+    return out;
+}
+
+/* Lanes that are there in the last vector of a block. */
+static int last_lanes(const plan *p, int64_t lane, int64_t wide) {
+    const int64_t vector = p->k->lanes_per_vector;
+    return (int)at_most(vector, p->dst_channels - lane - (wide - vector));
 }
 
 typedef struct gather_job {
     const plan *p;
     const float *src, *packed, *bias; /* bias [groups * lanes] */
     float *dst;
-    bool relu;
-    char *scratch; /* of all threads: a source strip and the sums of a block each */
-    size_t scratch_size, sums_at;
+    sm_limits limits;
+    char *scratch; /* of all threads: a source strip each */
+    size_t scratch_size;
 } gather_job;
 
 /* Sums of one block over all products of a phase, a slab of weights at a time. */
 static void sum_phase(const plan *p, const phase *f, conv2d_tile_args args, int64_t wide,
-                      bool relu) {
+                      sm_limits limits) {
     void (*tile)(const conv2d_tile_args *) =
         p->k->tile[wide / p->k->lanes_per_vector - 1];
     const int64_t slab = WEIGHT_BYTES / (int64_t)sizeof(float) / wide;
@@ -363,7 +391,7 @@ static void sum_phase(const plan *p, const phase *f, conv2d_tile_args args, int6
                   taps = f->run > slab ? 1 : slab / at_least(run, 1);
     const float *w = args.w;
     if (f->taps == 0) {
-        args.relu = relu;
+        args.limits = limits;
         tile(&args); /* the bias alone */
         return;
     }
@@ -375,7 +403,8 @@ static void sum_phase(const plan *p, const phase *f, conv2d_tile_args args, int6
             args.tap = r ? &shifted : &f->tap[t];
             args.tap_stride = f->run * wide;
             args.w = w + (t * f->run + r) * wide;
-            args.relu = relu && t + taps >= f->taps && r + run >= f->run;
+            args.limits =
+                t + taps >= f->taps && r + run >= f->run ? limits : sm_no_limits;
             tile(&args);
             args.bias = NULL;
         }
@@ -383,9 +412,10 @@ static void sum_phase(const plan *p, const phase *f, conv2d_tile_args args, int6
 
 /* One block of output channels of one strip. */
 static void gather_block(const gather_job *j, const strip *s, const float *src,
-                         float *sums, int64_t group, int64_t lane) {
+                         int64_t group, int64_t lane) {
     const plan *p = j->p;
-    const int64_t wide = at_most(p->block, p->lanes - lane), plane = p->v.dst * p->h.dst;
+    const int64_t wide = at_most(p->block, p->lanes - lane);
+    const int64_t first = (s->image * p->v.dst + s->row) * p->h.dst;
     for (int64_t i = 0; i < p->v.phases * p->h.phases; i++) {
         const phase *f = &p->phases[i];
         const int64_t count = phase_count(p, s, f, i / p->h.phases);
@@ -394,44 +424,40 @@ static void gather_block(const gather_job *j, const strip *s, const float *src,
             .pixels = f->pixels,
             .count = count,
             .w = j->packed + f->weights + block_start(p, f->taps * f->run, group, lane),
-            .sums = sums,
+            .sums = j->dst + first * p->dst_pixel + group * p->dst_channels + lane,
             .bias = j->bias + group * p->lanes + lane,
+            .last = last_lanes(p, lane, wide),
         };
         if (count > 0)
-            sum_phase(p, f, args, wide, j->relu);
+            sum_phase(p, f, args, wide, j->limits);
     }
-    const int64_t channel = group * p->dst_channels + lane,
-                  channels = p->dst_channels * p->groups;
-    for (int64_t n = 0; n < s->images; n++)
-        p->k->from_pixels(sums + n * p->dst_size * p->block, p->block,
-                          at_most(wide, p->dst_channels - lane), s->pixels,
-                          j->dst + ((s->image + n) * channels + channel) * plane +
-                              s->row * p->h.dst,
-                          plane);
 }
 
 static void gather_range(void *context, int64_t begin, int64_t end, int thread) {
     const gather_job *j = context;
     const plan *p = j->p;
-    float *src = (float *)(j->scratch + (size_t)thread * j->scratch_size);
-    float *sums = (float *)((char *)src + j->sums_at);
-    memset(src, 0, j->sums_at);
+    float *copy = (float *)(j->scratch + (size_t)thread * j->scratch_size);
+    memset(copy, 0, j->scratch_size);
     for (int64_t item = begin; item < end; item++) {
         const strip s = get_strip(p, item);
-        load_strip(p, &s, j->src, src);
+        const float *src = load_strip(p, &s, j->src, copy);
         for (int64_t group = 0; group < p->groups; group++)
             for (int64_t lane = 0; lane < p->lanes; lane += p->block)
-                gather_block(j, &s, src, sums, group, lane);
+                gather_block(j, &s, src, group, lane);
     }
+}
+
+/* Of the copy of a strip. */
+static size_t strip_bytes(const plan *p) {
+    return p->direct ? 0 : floats(p->images * p->src_size);
 }
 
 /* dst = gather of src under the plan; w as `weights` describes it. */
 static sm_status gather(const plan *p, weights_job *weights, const float *src,
-                        const float *bias, float *dst, bool relu, sm_error *err) {
+                        const float *bias, float *dst, sm_limits limits, sm_error *err) {
     const int64_t threads = at_most(sm_threads(), p->items), lanes = p->lanes * p->groups;
-    gather_job j = {.p = p, .src = src, .dst = dst, .relu = relu};
-    j.sums_at = floats(p->images * p->src_size);
-    j.scratch_size = j.sums_at + floats(p->images * p->dst_size * p->block);
+    gather_job j = {.p = p, .src = src, .dst = dst, .limits = limits};
+    j.scratch_size = strip_bytes(p);
     size_t fixed = floats(p->weights) + floats(lanes);
     float *memory = sm_alloc(fixed + (size_t)threads * j.scratch_size);
     if (!memory)
@@ -449,6 +475,17 @@ static sm_status gather(const plan *p, weights_job *weights, const float *src,
     return SM_OK;
 }
 
+/* The images of a 1x1 kernel as the rows of one. */
+static sm_conv2d flatten(const sm_conv2d *g) {
+    sm_conv2d flat = *g;
+    if (g->kh == 1 && g->kw == 1 && g->stride_h == 1 && g->stride_w == 1 &&
+        g->pad_h == 0 && g->pad_w == 0) {
+        flat.n = 1;
+        flat.h = flat.oh = g->n * g->h;
+    }
+    return flat;
+}
+
 static void plan_forward(plan *p, const sm_conv2d *g) {
     *p = (plan){.v = sm_axis_forward(g->h, g->oh, g->stride_h),
                 .h = sm_axis_forward(g->w, g->ow, g->stride_w),
@@ -456,23 +493,25 @@ static void plan_forward(plan *p, const sm_conv2d *g) {
                 .dst_channels = g->o / g->groups};
 }
 
-sm_status sm_conv2d_blocked_forward(const sm_conv2d *g, const float *x, const float *w,
-                                    const float *bias, float *y, bool relu,
-                                    sm_error *err) {
+sm_status sm_conv2d_blocked_forward(const sm_conv2d *shape, const float *x,
+                                    const float *w, const float *bias, float *y,
+                                    sm_limits limits, sm_error *err) {
     plan p;
+    const sm_conv2d flat = flatten(shape), *g = &flat;
     plan_forward(&p, g);
     sm_status status = make_plan(&p, g, err);
     if (status == SM_OK) {
         weights_job weights = weights_forward(&p, g);
         weights.w = w;
-        status = gather(&p, &weights, x, bias, y, relu, err);
+        status = gather(&p, &weights, x, bias, y, limits, err);
     }
     free_plan(&p);
     return status;
 }
 
-sm_status sm_conv2d_blocked_backward_data(const sm_conv2d *g, const float *dy,
+sm_status sm_conv2d_blocked_backward_data(const sm_conv2d *shape, const float *dy,
                                           const float *w, float *dx, sm_error *err) {
+    const sm_conv2d flat = flatten(shape), *g = &flat;
     plan p = {.v = sm_axis_backward(g->h, g->oh, g->stride_h),
               .h = sm_axis_backward(g->w, g->ow, g->stride_w),
               .src_channels = g->o / g->groups,
@@ -481,7 +520,7 @@ sm_status sm_conv2d_blocked_backward_data(const sm_conv2d *g, const float *dy,
     if (status == SM_OK) {
         weights_job weights = weights_backward(&p, g);
         weights.w = w;
-        status = gather(&p, &weights, dy, NULL, dx, false, err);
+        status = gather(&p, &weights, dy, NULL, dx, sm_no_limits, err);
     }
     free_plan(&p);
     return status;
@@ -497,28 +536,20 @@ typedef struct grad_job {
     int64_t part; /* floats of one thread's sums */
     bool bias;
     bool *used;    /* [threads] */
-    char *scratch; /* of all threads: a source strip and dy of the strip each */
-    size_t scratch_size, dy_at;
-    const int32_t *wide,
-        *narrow; /* position tables for full blocks and for the last one */
+    char *scratch; /* of all threads: a source strip each */
+    size_t scratch_size;
 } grad_job;
 
 /* Adds one block of output channels of one strip. */
-static void grad_block(const grad_job *j, const strip *s, const float *src, float *dy,
-                       float *sums, int64_t group, int64_t lane) {
+static void grad_block(const grad_job *j, const strip *s, const float *src, float *sums,
+                       int64_t group, int64_t lane) {
     const plan *p = j->p;
     const phase *f = &p->phases[0];
-    const int64_t wide = at_most(p->block, p->lanes - lane), plane = p->v.dst * p->h.dst;
-    const int64_t channels = p->dst_channels * p->groups;
-    const float *from =
-        j->dy + (s->image * channels + group * p->dst_channels + lane) * plane;
+    const int64_t wide = at_most(p->block, p->lanes - lane);
+    const float *dy = j->dy + (s->image * p->v.dst + s->row) * p->h.dst * p->dst_pixel +
+                      group * p->dst_channels + lane;
     void (*grad)(const conv2d_grad_args *) =
         p->k->grad[wide / p->k->lanes_per_vector - 1];
-    for (int64_t n = 0; n < s->images; n++)
-        p->k->to_pixels(from + n * channels * plane + s->row * p->h.dst, plane,
-                        at_most(wide, p->dst_channels - lane), s->pixels,
-                        wide == p->block ? j->wide : j->narrow,
-                        dy + n * s->pixels * wide);
     const int64_t count = s->images * s->pixels;
     for (int64_t at = 0; at < count; at += GRAD_PIXELS) {
         conv2d_grad_args args = {
@@ -528,8 +559,9 @@ static void grad_block(const grad_job *j, const strip *s, const float *src, floa
             .tap = f->tap,
             .taps = f->taps,
             .run = f->run,
-            .dy = dy + at * wide,
-            .dy_stride = wide,
+            .dy = dy + at * p->dst_pixel,
+            .dy_stride = p->dst_pixel,
+            .last = last_lanes(p, lane, wide),
             .dw = sums + block_start(p, f->taps * f->run, group, lane),
             .dbias = j->bias ? sums + p->weights + group * p->lanes + lane : NULL,
         };
@@ -540,22 +572,17 @@ static void grad_block(const grad_job *j, const strip *s, const float *src, floa
 static void grad_range(void *context, int64_t begin, int64_t end, int thread) {
     const grad_job *j = context;
     const plan *p = j->p;
-    float *src = (float *)(j->scratch + (size_t)thread * j->scratch_size);
-    float *dy = (float *)((char *)src + j->dy_at), *sums = j->sums + thread * j->part;
+    float *copy = (float *)(j->scratch + (size_t)thread * j->scratch_size);
+    float *sums = j->sums + thread * j->part;
     j->used[thread] = true;
-    memset(src, 0, j->scratch_size);
+    memset(copy, 0, j->scratch_size);
     memset(sums, 0, (size_t)j->part * sizeof *sums);
     for (int64_t item = begin; item < end; item++) {
         const strip s = get_strip(p, item);
-        load_strip(p, &s, j->x, src);
+        const float *src = load_strip(p, &s, j->x, copy);
         for (int64_t group = 0; group < p->groups; group++)
-            for (int64_t lane = 0; lane < p->lanes; lane += p->block) {
-                const int64_t wide = at_most(p->block, p->lanes - lane);
-                if (wide >
-                    p->dst_channels - lane) /* lanes without a channel must be finite */
-                    memset(dy, 0, floats(p->images * p->dst_size * wide));
-                grad_block(j, &s, src, dy, sums, group, lane);
-            }
+            for (int64_t lane = 0; lane < p->lanes; lane += p->block)
+                grad_block(j, &s, src, sums, group, lane);
     }
 }
 
@@ -571,40 +598,30 @@ static void sum_bias(const grad_job *j, int64_t threads, float *dbias) {
     }
 }
 
-sm_status sm_conv2d_blocked_backward_weight(const sm_conv2d *g, const float *x,
+sm_status sm_conv2d_blocked_backward_weight(const sm_conv2d *shape, const float *x,
                                             const float *dy, float *dw, float *dbias,
                                             sm_error *err) {
+    const sm_conv2d flat = flatten(shape), *g = &flat;
     plan p;
     float *memory = NULL;
     plan_forward(&p, g);
     sm_status status = make_plan(&p, g, err);
     if (status != SM_OK)
         goto done;
-    const int64_t threads = at_most(sm_threads(), p.items), last = p.lanes % p.block;
+    const int64_t threads = at_most(sm_threads(), p.items);
     grad_job j = {.p = &p, .x = x, .dy = dy, .bias = dbias != NULL};
     j.part = (int64_t)(floats(p.weights + p.lanes * p.groups) / sizeof(float));
-    j.dy_at = floats(p.images * p.src_size);
-    j.scratch_size = j.dy_at + floats(p.images * p.dst_size * p.block);
+    j.scratch_size = strip_bytes(&p);
     const size_t sums = (size_t)(threads * j.part) * sizeof(float);
-    const size_t table = floats(p.dst_size);
-    memory =
-        sm_alloc(sums + (size_t)threads * j.scratch_size + 2 * table + (size_t)threads);
+    memory = sm_alloc(sums + (size_t)threads * (j.scratch_size + sizeof *j.used));
     if (!memory) {
         status = sm_fail(err, SM_ENOMEM, 0, "conv2d: no memory for its work space");
         goto done;
     }
     j.sums = memory;
     j.scratch = (char *)memory + sums;
-    int32_t *wide = (int32_t *)(j.scratch + (size_t)threads * j.scratch_size);
-    int32_t *narrow = wide + table / sizeof *wide;
-    j.wide = wide;
-    j.narrow = narrow;
-    j.used = (bool *)(narrow + table / sizeof *narrow);
+    j.used = (bool *)(j.scratch + (size_t)threads * j.scratch_size);
     memset(j.used, 0, (size_t)threads);
-    for (int64_t q = 0; q < p.dst_size; q++) {
-        wide[q] = (int32_t)(q * p.block);
-        narrow[q] = (int32_t)(q * last);
-    }
     sm_parallel_for(p.items, 1, grad_range, &j);
     weights_job unpack = weights_forward(&p, g);
     unpack.packed = j.sums;

@@ -2,10 +2,10 @@
  * (conv2d_blocked.c, which plans, cuts and counts) and its inner loops
  * (conv2d_blocked_impl.h, compiled once per instruction set). Internal to the kernels.
  *
- * Inside, images lie with the channels of a pixel together ("pixels", [pixel][channel]),
- * so that a vector holds neighbouring output channels and an input value is broadcast. No
- * column matrix is ever built: a tile of a few output pixels keeps its sums in registers
- * while it walks over taps and channels.
+ * Images lie with the channels of a pixel together, so that a vector holds neighbouring
+ * output channels and an input value is broadcast. No column matrix is ever built: a tile
+ * of a few output pixels keeps its sums in registers while it walks over taps and
+ * channels.
  */
 #ifndef SM_KERNELS_CONV2D_BLOCKED_H
 #define SM_KERNELS_CONV2D_BLOCKED_H
@@ -27,8 +27,8 @@ enum {
     CONV2D_LANES = 64
 }; /* the widest block of output channels, of any instruction set */
 
-/* Where one output pixel finds its source (floats from the start of the packed source)
- * and its sums (floats from the start of the sums). */
+/* Where one output pixel finds its source (floats from the start of the source) and its
+ * sums (floats from the start of the sums). */
 typedef struct conv2d_pixel {
     int32_t src, dst;
 } conv2d_pixel;
@@ -45,7 +45,8 @@ typedef struct conv2d_tile_args {
     int64_t tap_stride; /* floats between the taps of w */
     float *sums;
     const float *bias; /* [lanes], where the sums start; NULL: they continue */
-    bool relu;         /* clamp when storing: the last part of the sum */
+    int last;         /* lanes of the last vector that are there, 1 .. lanes_per_vector */
+    sm_limits limits; /* of what is stored */
 } conv2d_tile_args;
 
 /* dw[t][r][lane] += sum over pixels of src[pixel.src + tap[t] + r] * dy[pixel
@@ -58,31 +59,37 @@ typedef struct conv2d_grad_args {
     int64_t taps, run;
     const float *dy;
     int64_t dy_stride; /* floats between the pixels of dy */
+    int last;          /* as above; the lanes that are not there get zeros */
     float *dw;         /* [taps][run][lanes] */
     float *dbias;      /* [lanes] += sum of dy, or NULL */
-    int64_t row;       /* of grad_planes: floats from row to row */
 } conv2d_grad_args;
 
-/* out[i][p] = bias[i] + sum over k < depth of w[k][i] * panel[k][p] */
-typedef struct conv2d_panel {
-    const float *panel; /* [depth][3 vectors] */
-    const float *w;     /* [depth][pointwise_rows] */
-    const float *bias;  /* [pointwise_rows] */
-    int64_t depth, plane;
-    int rows, pixels; /* of them are written: at most pointwise_rows, 3 vectors */
-    float *out;       /* [rows], plane floats apart */
-    bool relu;
-} conv2d_panel;
+/* A rectangle of pixels that gather from the same taps, channel by channel. */
+typedef struct conv2d_depthwise_args {
+    int64_t rows, columns, channels;
+    const float *src; /* what the first pixel's tap 0 would be at an offset of 0 */
+    int64_t src_row, src_pixel;
+    int64_t taps;
+    const int32_t *tap;    /* [taps]: floats from src */
+    const int32_t *weight; /* [taps]: floats from w, or from the sums */
+    const float *w;
+    const float *bias; /* [channels] or NULL */
+    float *dst;
+    int64_t dst_row, dst_pixel;
+    sm_limits limits;
+    const float *dy; /* of the gradient: in the place of dst */
+    float *sums;
+} conv2d_depthwise_args;
 
 /* The n x n pixels that a tile of Winograd's gives; of them the first rows x columns are
- * there. */
+ * there, with `lanes` channels. */
 typedef struct conv2d_square {
     float *out;      /* forward */
     const float *in; /* back */
     int64_t row, pixel, lanes;
     int rows, columns;
-    const float *bias; /* forward: [lanes] */
-    bool relu;
+    const float *bias; /* forward: [lanes in whole vectors] */
+    sm_limits limits;
 } conv2d_square;
 
 typedef struct conv2d_kernels {
@@ -92,30 +99,16 @@ typedef struct conv2d_kernels {
     /* The two loops, for blocks of 1 .. vectors vectors (index 0 is one vector). */
     void (*tile[4])(const conv2d_tile_args *);
     void (*grad[4])(const conv2d_grad_args *);
-    /* dw[r][lane] += sum over pixel p of src[r * row + p] * dy[p][lane] */
-    void (*grad_planes[4])(const conv2d_grad_args *);
-    /* dst[position[q]][c] = src[c][q] for q < count, c < channels */
-    void (*to_pixels)(const float *src, int64_t plane, int64_t channels, int64_t count,
-                      const int32_t *position, float *dst);
-    /* dst[c][q] = src[q][c]; src has `stride` floats a pixel */
-    void (*from_pixels)(const float *src, int64_t stride, int64_t channels, int64_t count,
-                        float *dst, int64_t plane);
-    /* out[q] = bias + sum over t of w[t] * src[tap[t] + q] for q < count; may read up to
-     * CONV2D_LANES - 1 floats behind src. */
-    void (*depthwise)(const float *src, const int32_t *tap, const float *w, int64_t taps,
-                      int64_t count, float bias, bool relu, float *out);
-    /* sums[t][lane] += dy[q] * src[tap[t] + q] over the q < count with q %
-     * lanes_per_vector == lane; dy is zero from count up to a whole vector. */
-    void (*depthwise_grad)(const float *src, const int32_t *tap, int64_t taps,
-                           int64_t count, const float *dy, float *sums);
-    void (*copy_rows)(const float *src, int64_t src_pitch, float *dst, int64_t dst_pitch,
-                      int64_t rows, int64_t columns);
-    /* even[i] = src[2 * i], odd[i] = src[2 * i + 1] */
-    void (*split_row)(const float *src, int64_t count, float *even, float *odd);
-    float (*sum)(const float *x, int64_t count);
+    /* dst[c * dst_pitch + r] = src[r * src_pitch + c] */
+    void (*transpose)(const float *src, int64_t src_pitch, int64_t rows, int64_t columns,
+                      float *dst, int64_t dst_pitch);
+    /* dst[pixel][c] = limits(bias[c] + sum over t of w[weight[t] + c] * src[pixel +
+     * tap[t] + c]) */
+    void (*depthwise)(const conv2d_depthwise_args *a);
+    /* sums[weight[t] + c] += sum over pixels of dy[pixel][c] * src[pixel + tap[t] + c] */
+    void (*depthwise_grad)(const conv2d_depthwise_args *a);
     /* Winograd's transforms, conv2d_winograd_impl.h. An array of the 36 products has
-     * `step` floats from one to the next. Lanes and channels are rounded up to whole
-     * vectors. */
+     * `step` floats from one to the next, and whole vectors. */
     /* [n * n][lanes_per_vector] to 36 vectors, and the gradient back; n is 3 .. 5. */
     void (*winograd_weights)(int n, const float *w, float *out, int64_t step);
     void (*winograd_weights_back)(int n, const float *u, int64_t step, float *dw);
@@ -125,8 +118,6 @@ typedef struct conv2d_kernels {
     /* 36 to n x n pixels, and the gradient back; n is 2 .. 4. */
     void (*winograd_output)(int n, const float *m, int64_t step, const conv2d_square *a);
     void (*winograd_output_back)(int n, const conv2d_square *a, float *out, int64_t step);
-    int pointwise_rows;
-    void (*pointwise)(const conv2d_panel *a);
 } conv2d_kernels;
 
 extern const conv2d_kernels sm_conv2d_kernels_ref;
@@ -140,7 +131,7 @@ const conv2d_kernels *sm_conv2d_kernels_in_use(void);
 const conv2d_kernels *sm_conv2d_kernels_for(int64_t channels);
 
 sm_status sm_conv2d_blocked_forward(const sm_conv2d *g, const float *x, const float *w,
-                                    const float *bias, float *y, bool relu,
+                                    const float *bias, float *y, sm_limits limits,
                                     sm_error *err);
 sm_status sm_conv2d_blocked_backward_data(const sm_conv2d *g, const float *dy,
                                           const float *w, float *dx, sm_error *err);
@@ -150,7 +141,7 @@ sm_status sm_conv2d_blocked_backward_weight(const sm_conv2d *g, const float *x,
 
 /* conv2d_depthwise.c: c = o = groups. */
 sm_status sm_conv2d_depthwise_forward(const sm_conv2d *g, const float *x, const float *w,
-                                      const float *bias, float *y, bool relu,
+                                      const float *bias, float *y, sm_limits limits,
                                       sm_error *err);
 sm_status sm_conv2d_depthwise_backward_data(const sm_conv2d *g, const float *dy,
                                             const float *w, float *dx, sm_error *err);
@@ -164,22 +155,12 @@ sm_status sm_conv2d_depthwise_backward_weight(const sm_conv2d *g, const float *x
  * k. */
 double sm_conv2d_winograd_products(int64_t k);
 sm_status sm_conv2d_winograd_forward(const sm_conv2d *g, const float *x, const float *w,
-                                     const float *bias, float *y, bool relu,
+                                     const float *bias, float *y, sm_limits limits,
                                      sm_error *err);
 sm_status sm_conv2d_winograd_backward_data(const sm_conv2d *g, const float *dy,
                                            const float *w, float *dx, sm_error *err);
 sm_status sm_conv2d_winograd_backward_weight(const sm_conv2d *g, const float *x,
                                              const float *dy, float *dw, float *dbias,
                                              sm_error *err);
-
-/* conv2d_pointwise.c: 1x1 kernels, stride and groups 1, no padding. */
-sm_status sm_conv2d_pointwise_forward(const sm_conv2d *g, const float *x, const float *w,
-                                      const float *bias, float *y, bool relu,
-                                      sm_error *err);
-sm_status sm_conv2d_pointwise_backward_data(const sm_conv2d *g, const float *dy,
-                                            const float *w, float *dx, sm_error *err);
-sm_status sm_conv2d_pointwise_backward_weight(const sm_conv2d *g, const float *x,
-                                              const float *dy, float *dw, float *dbias,
-                                              sm_error *err);
 
 #endif

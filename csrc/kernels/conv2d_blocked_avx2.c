@@ -9,7 +9,7 @@
 typedef __m256 vec;
 enum { VL = 8 };
 #define VECTORS 2
-enum { PIXELS_1 = 12, PIXELS_2 = 6, ROWS = 6, POINTWISE_ROWS = 4 };
+enum { PIXELS_1 = 12, PIXELS_2 = 6, ROWS = 6 };
 #define KERNELS_NAME sm_conv2d_kernels_avx2
 #define KERNELS_LABEL "avx2"
 
@@ -25,20 +25,8 @@ static const int32_t mask_of[16] = {-1, -1, -1, -1, -1, -1, -1, -1,
 #define v_load_n(p, n) _mm256_maskload_ps(p, MASK(n))
 #define v_store_n(p, v, n) _mm256_maskstore_ps(p, MASK(n), v)
 #define v_fma(a, b, c) _mm256_fmadd_ps(a, b, c)
-#define v_relu(v)                                                                        \
-    _mm256_max_ps(_mm256_setzero_ps(), v) /* the second operand wins on NaN */
-
-/* Within 128-bit halves the shuffle gives a0 b0 a1 b1 in pairs; the permutation sorts the
- * pairs. */
-#define v_pairs(a, b, which)                                                             \
-    _mm256_castpd_ps(                                                                    \
-        _mm256_permute4x64_pd(_mm256_castps_pd(_mm256_shuffle_ps(a, b, which)), 0xd8))
-#define v_split(a, b)                                                                    \
-    do {                                                                                 \
-        const vec low = a, high = b;                                                     \
-        a = v_pairs(low, high, 0x88);                                                    \
-        b = v_pairs(low, high, 0xdd);                                                    \
-    } while (0)
+/* The second operand wins on NaN. */
+#define v_clamp(v, low, high) _mm256_min_ps(high, _mm256_max_ps(low, v))
 
 static inline __attribute__((always_inline)) void transpose_quad(vec *r) {
     const __m256d a = _mm256_castps_pd(_mm256_unpacklo_ps(r[0], r[1]));

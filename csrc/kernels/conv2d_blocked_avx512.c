@@ -9,14 +9,7 @@
 typedef __m512 vec;
 enum { VL = 16 };
 #define VECTORS 4
-enum {
-    PIXELS_1 = 12,
-    PIXELS_2 = 12,
-    PIXELS_3 = 8,
-    PIXELS_4 = 6,
-    ROWS = 6,
-    POINTWISE_ROWS = 8
-};
+enum { PIXELS_1 = 12, PIXELS_2 = 12, PIXELS_3 = 8, PIXELS_4 = 6, ROWS = 6 };
 #define KERNELS_NAME sm_conv2d_kernels_avx512
 #define KERNELS_LABEL "avx512"
 
@@ -27,18 +20,8 @@ enum {
 #define v_load_n(p, n) _mm512_maskz_loadu_ps((__mmask16)((1u << (n)) - 1), p)
 #define v_store_n(p, v, n) _mm512_mask_storeu_ps(p, (__mmask16)((1u << (n)) - 1), v)
 #define v_fma(a, b, c) _mm512_fmadd_ps(a, b, c)
-#define v_relu(v)                                                                        \
-    _mm512_max_ps(_mm512_setzero_ps(), v) /* the second operand wins on NaN */
-
-#define v_split(a, b)                                                                    \
-    do {                                                                                 \
-        const __m512i pick =                                                             \
-            _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0); \
-        const vec low = a, high = b;                                                     \
-        a = _mm512_permutex2var_ps(low, pick, high);                                     \
-        b = _mm512_permutex2var_ps(low, _mm512_add_epi32(pick, _mm512_set1_epi32(1)),    \
-                                   high);                                                \
-    } while (0)
+/* The second operand wins on NaN. */
+#define v_clamp(v, low, high) _mm512_min_ps(high, _mm512_max_ps(low, v))
 
 /* Rows 4i .. 4i+3: 128-bit lane l of r[4i+k] becomes column 4l+k of these rows. */
 static inline __attribute__((always_inline)) void transpose_quad(vec *r) {

@@ -7,7 +7,7 @@
 typedef float vec __attribute__((vector_size(16)));
 enum { VL = 4 };
 #define VECTORS 2
-enum { PIXELS_1 = 8, PIXELS_2 = 6, ROWS = 6, POINTWISE_ROWS = 4 };
+enum { PIXELS_1 = 8, PIXELS_2 = 6, ROWS = 6 };
 #define KERNELS_NAME sm_conv2d_kernels_ref
 #define KERNELS_LABEL "portable"
 
@@ -19,7 +19,10 @@ static inline vec v_set(float f) {
 }
 static inline vec v_load_n(const float *p, int n) {
     vec v = v_zero();
-    memcpy(&v, p, (size_t)n * sizeof *p);
+    if (n == VL)
+        memcpy(&v, p, sizeof v);
+    else
+        memcpy(&v, p, (size_t)n * sizeof *p);
     return v;
 }
 static inline vec v_load(const float *p) {
@@ -28,7 +31,10 @@ static inline vec v_load(const float *p) {
     return v;
 }
 static inline void v_store_n(float *p, vec v, int n) {
-    memcpy(p, &v, (size_t)n * sizeof *p);
+    if (n == VL)
+        memcpy(p, &v, sizeof v);
+    else
+        memcpy(p, &v, (size_t)n * sizeof *p);
 }
 static inline void v_store(float *p, vec v) {
     memcpy(p, &v, sizeof v);
@@ -36,16 +42,14 @@ static inline void v_store(float *p, vec v) {
 static inline vec v_fma(vec a, vec b, vec c) {
     return a * b + c;
 }
-static inline vec v_relu(vec v) {
+static inline vec v_pick(vec a, vec b, vec less) { /* a where less, else b */
     typedef int32_t mask __attribute__((vector_size(16)));
-    return (vec)((mask)v & ~(mask)(v < v_zero()));
+    return (vec)(((mask)a & (mask)less) | ((mask)b & ~(mask)less));
 }
-#define v_split(a, b)                                                                    \
-    do {                                                                                 \
-        const vec low = a, high = b;                                                     \
-        a = __builtin_shufflevector(low, high, 0, 2, 4, 6);                              \
-        b = __builtin_shufflevector(low, high, 1, 3, 5, 7);                              \
-    } while (0)
+static inline vec v_clamp(vec v, vec low, vec high) {
+    v = v_pick(low, v, (vec)(v < low));
+    return v_pick(high, v, (vec)(v > high));
+}
 static inline void v_transpose(vec r[VL]) {
     const vec a = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5);
     const vec b = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5);

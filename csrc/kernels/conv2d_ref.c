@@ -6,7 +6,6 @@
  */
 #include "kernels/conv2d.h"
 
-#include <stddef.h>
 #include <string.h>
 
 #include "base/pool.h"
@@ -15,7 +14,7 @@ typedef struct task {
     const sm_conv2d *g;
     const float *in, *w, *bias; /* `w` holds dy in the weight pass */
     float *out, *dbias;
-    bool relu;
+    sm_limits limits;
 } task;
 
 /* The outputs j in [0, out) for which j * stride + shift lies in [0, in): returns the
@@ -28,20 +27,21 @@ static int64_t inside(int64_t out, int64_t in, int64_t stride, int64_t shift,
     return first;
 }
 
-/* One plane of y [oh, ow] += one plane of x [h, w] with one kernel w [kh, kw]. */
+/* One channel of y += one channel of x with one kernel w [kh, kw]. */
 static void plane_forward(const sm_conv2d *g, const float *x, const float *w, float *y) {
     for (int64_t p = 0; p < g->kh; p++) {
         int64_t i1,
             i0 = inside(g->oh, g->h, g->stride_h, p * g->dilation_h - g->pad_h, &i1);
         for (int64_t i = i0; i < i1; i++) {
             const float *row =
-                x + (i * g->stride_h + p * g->dilation_h - g->pad_h) * g->w;
+                x + (i * g->stride_h + p * g->dilation_h - g->pad_h) * g->w * g->c;
             for (int64_t q = 0; q < g->kw; q++) {
                 int64_t shift = q * g->dilation_w - g->pad_w;
                 int64_t j1, j0 = inside(g->ow, g->w, g->stride_w, shift, &j1);
                 float weight = w[p * g->kw + q];
                 for (int64_t j = j0; j < j1; j++)
-                    y[i * g->ow + j] += weight * row[j * g->stride_w + shift];
+                    y[(i * g->ow + j) * g->o] +=
+                        weight * row[(j * g->stride_w + shift) * g->c];
             }
         }
     }
@@ -54,37 +54,39 @@ static void forward_planes(void *context, int64_t begin, int64_t end, int thread
     (void)thread;
     for (int64_t item = begin; item < end; item++) {
         int64_t n = item / g->o, o = item % g->o;
-        const float *x = job->in + (n * g->c + o / og * cg) * g->h * g->w;
+        const float *x = job->in + n * g->h * g->w * g->c + o / og * cg;
         const float *w = job->w + o * cg * g->kh * g->kw;
-        float *y = job->out + item * plane;
+        float *y = job->out + n * plane * g->o + o;
         for (int64_t i = 0; i < plane; i++)
-            y[i] = job->bias ? job->bias[o] : 0.0f;
+            y[i * g->o] = job->bias ? job->bias[o] : 0.0f;
         for (int64_t c = 0; c < cg; c++)
-            plane_forward(g, x + c * g->h * g->w, w + c * g->kh * g->kw, y);
-        for (int64_t i = 0; job->relu && i < plane; i++)
-            y[i] = y[i] < 0.0f ? 0.0f : y[i];
+            plane_forward(g, x + c, w + c * g->kh * g->kw, y);
+        for (int64_t i = 0; i < plane; i++)
+            y[i * g->o] = sm_limit(y[i * g->o], job->limits);
     }
 }
 
 void sm_conv2d_forward_ref(const sm_conv2d *g, const float *x, const float *w,
-                           const float *bias, float *y, bool relu) {
-    task j = {g, x, w, bias, y, NULL, relu};
+                           const float *bias, float *y, sm_limits limits) {
+    task j = {g, x, w, bias, y, NULL, limits};
     sm_parallel_for(g->n * g->o, 1, forward_planes, &j);
 }
 
-/* One plane of dx [h, w] += one plane of dy [oh, ow] with one kernel w [kh, kw]. */
+/* One channel of dx += one channel of dy with one kernel w [kh, kw]. */
 static void plane_data(const sm_conv2d *g, const float *dy, const float *w, float *dx) {
     for (int64_t p = 0; p < g->kh; p++) {
         int64_t i1,
             i0 = inside(g->oh, g->h, g->stride_h, p * g->dilation_h - g->pad_h, &i1);
         for (int64_t i = i0; i < i1; i++) {
-            float *row = dx + (i * g->stride_h + p * g->dilation_h - g->pad_h) * g->w;
+            float *row =
+                dx + (i * g->stride_h + p * g->dilation_h - g->pad_h) * g->w * g->c;
             for (int64_t q = 0; q < g->kw; q++) {
                 int64_t shift = q * g->dilation_w - g->pad_w;
                 int64_t j1, j0 = inside(g->ow, g->w, g->stride_w, shift, &j1);
                 float weight = w[p * g->kw + q];
                 for (int64_t j = j0; j < j1; j++)
-                    row[j * g->stride_w + shift] += weight * dy[i * g->ow + j];
+                    row[(j * g->stride_w + shift) * g->c] +=
+                        weight * dy[(i * g->ow + j) * g->o];
             }
         }
     }
@@ -97,17 +99,18 @@ static void data_planes(void *context, int64_t begin, int64_t end, int thread) {
     (void)thread;
     for (int64_t item = begin; item < end; item++) {
         int64_t n = item / g->c, c = item % g->c, first = c / cg * og;
-        float *dx = job->out + item * g->h * g->w;
-        memset(dx, 0, (size_t)(g->h * g->w) * sizeof *dx);
+        float *dx = job->out + n * g->h * g->w * g->c + c;
+        for (int64_t i = 0; i < g->h * g->w; i++)
+            dx[i * g->c] = 0;
         for (int64_t o = first; o < first + og; o++)
-            plane_data(g, job->in + (n * g->o + o) * g->oh * g->ow,
+            plane_data(g, job->in + n * g->oh * g->ow * g->o + o,
                        job->w + (o * cg + c % cg) * g->kh * g->kw, dx);
     }
 }
 
 void sm_conv2d_backward_data_ref(const sm_conv2d *g, const float *dy, const float *w,
                                  float *dx) {
-    task j = {g, dy, w, NULL, dx, NULL, false};
+    task j = {g, dy, w, NULL, dx, NULL, sm_no_limits};
     sm_parallel_for(g->n * g->c, 1, data_planes, &j);
 }
 
@@ -120,9 +123,9 @@ static float tap_product(const sm_conv2d *g, const float *x, const float *dy, in
     int64_t j1, j0 = inside(g->ow, g->w, g->stride_w, shift_w, &j1);
     float sum = 0.0f;
     for (int64_t i = i0; i < i1; i++) {
-        const float *row = x + (i * g->stride_h + shift_h) * g->w;
+        const float *row = x + (i * g->stride_h + shift_h) * g->w * g->c;
         for (int64_t j = j0; j < j1; j++)
-            sum += dy[i * g->ow + j] * row[j * g->stride_w + shift_w];
+            sum += dy[(i * g->ow + j) * g->o] * row[(j * g->stride_w + shift_w) * g->c];
     }
     return sum;
 }
@@ -138,8 +141,8 @@ static void weight_planes(void *context, int64_t begin, int64_t end, int thread)
         float *dw = job->out + item * taps;
         memset(dw, 0, (size_t)taps * sizeof *dw);
         for (int64_t n = 0; n < g->n; n++) {
-            const float *x = job->in + (n * g->c + c) * g->h * g->w;
-            const float *dy = job->w + (n * g->o + o) * g->oh * g->ow;
+            const float *x = job->in + n * g->h * g->w * g->c + c;
+            const float *dy = job->w + n * g->oh * g->ow * g->o + o;
             for (int64_t t = 0; t < taps; t++)
                 dw[t] += tap_product(g, x, dy, t / g->kw, t % g->kw);
         }
@@ -153,9 +156,9 @@ static void bias_sums(void *context, int64_t begin, int64_t end, int thread) {
     for (int64_t o = begin; o < end; o++) {
         double sum = 0.0;
         for (int64_t n = 0; n < g->n; n++) {
-            const float *dy = job->w + (n * g->o + o) * g->oh * g->ow;
+            const float *dy = job->w + n * g->oh * g->ow * g->o + o;
             for (int64_t i = 0; i < g->oh * g->ow; i++)
-                sum += dy[i];
+                sum += dy[i * g->o];
         }
         job->dbias[o] = (float)sum;
     }
@@ -163,7 +166,7 @@ static void bias_sums(void *context, int64_t begin, int64_t end, int thread) {
 
 void sm_conv2d_backward_weight_ref(const sm_conv2d *g, const float *x, const float *dy,
                                    float *dw, float *dbias) {
-    task j = {g, x, dy, NULL, dw, dbias, false};
+    task j = {g, x, dy, NULL, dw, dbias, sm_no_limits};
     sm_parallel_for(g->o * (g->c / g->groups), 1, weight_planes, &j);
     if (dbias)
         sm_parallel_for(g->o, 1, bias_sums, &j);

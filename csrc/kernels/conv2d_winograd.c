@@ -4,8 +4,8 @@
  * kernel (100). Larger kernels are cut into pieces of such a size; a piece is to the sums
  * but more source channels, shifted.
  *
- * A strip (rows of tiles of one image, or several small images) is copied to
- * [pixel][channel], each 6x6 neighbourhood is transformed, and each of the 36 places is a
+ * Of a strip (rows of tiles of one image, or several small images) each 6x6 neighbourhood
+ * is transformed, and each of the 36 places is a
  * matrix product [tiles, depth] x [depth, outputs] through the loops of the implicit
  * GEMM. Backward-data is the same with the kernel turned round; the weight gradient is
  * the adjoint of the forward pass, so it uses the same transform of x, sums 36 products
@@ -21,7 +21,13 @@
 #include "kernels/conv2d_axis.h"
 #include "kernels/conv2d_blocked.h"
 
-enum { PLACES = 36, STRIP_TILES = 48, MOST_PIECE = 25, MOST_VECTOR = 16 };
+enum {
+    SIDE = 6,
+    PLACES = SIDE * SIDE,
+    STRIP_TILES = 48,
+    MOST_PIECE = 25,
+    MOST_VECTOR = 16
+};
 
 typedef struct plan {
     const conv2d_kernels *k;
@@ -36,14 +42,11 @@ typedef struct plan {
     int64_t rows;                    /* tile rows of a strip */
     int64_t strips, images, items;   /* of an image; images of a strip; in all */
     int64_t tiles;                   /* of a full strip */
-    int64_t lines, width,
-        src_size;               /* source lines of a strip; their pixels; floats in all */
-    int64_t pixel, place;       /* src_channels, depth in whole vectors */
+    int64_t place;                   /* depth in whole vectors */
     int64_t lanes, block;       /* dst_channels in whole vectors; lanes of a full block */
     int64_t src_step, dst_step; /* floats from place to place: transformed source, sums */
     conv2d_pixel *pixels;       /* [tiles] */
-    int32_t *source, *wide, *narrow; /* where to_pixels puts the pixels of a strip */
-    float *zeros;                    /* [CONV2D_LANES] */
+    float *zeros;               /* [CONV2D_LANES] */
     void *memory;
 } plan;
 
@@ -88,22 +91,12 @@ static void cut_strips(plan *p) {
 }
 
 static void fill_tables(plan *p, arena *a) {
-    const int64_t line = p->dst_w * p->tile * p->rows, source = p->src_w * p->lines;
     p->pixels = carve(a, p->tiles, sizeof *p->pixels);
-    p->source = carve(a, source, sizeof *p->source);
-    p->wide = carve(a, line, sizeof *p->wide);
-    p->narrow = carve(a, line, sizeof *p->narrow);
     p->zeros = carve(a, CONV2D_LANES, sizeof *p->zeros);
     if (!a->base)
         return;
     for (int64_t t = 0; t < p->tiles; t++)
         p->pixels[t] = (conv2d_pixel){(int32_t)(t * p->place), (int32_t)(t * p->block)};
-    for (int64_t q = 0; q < source; q++)
-        p->source[q] = (int32_t)((q / p->src_w * p->width + q % p->src_w) * p->pixel);
-    for (int64_t q = 0; q < line; q++) {
-        p->wide[q] = (int32_t)(q * p->block);
-        p->narrow[q] = (int32_t)(q * (p->lanes % p->block));
-    }
     memset(p->zeros, 0, CONV2D_LANES * sizeof *p->zeros);
 }
 
@@ -115,13 +108,10 @@ static sm_status make_plan(plan *p, sm_error *err) {
     p->tile = 7 - p->piece;
     cut_strips(p);
     p->depth = p->pieces * p->pieces * p->src_channels;
-    p->pixel = ceil_div(p->src_channels, vector) * vector;
-    p->place = ceil_div(p->depth - p->src_channels + p->pixel, vector) * vector;
+    const int64_t piece = ceil_div(p->src_channels, vector) * vector;
+    p->place = ceil_div(p->depth - p->src_channels + piece, vector) * vector;
     p->lanes = ceil_div(p->dst_channels, vector) * vector;
     p->block = at_most(vector * p->k->vectors, p->lanes);
-    p->lines = p->tile * p->rows + p->pieces * p->piece - 1;
-    p->width = p->tile * p->tile_columns + p->pieces * p->piece - 1;
-    p->src_size = p->lines * p->width * p->pixel;
     /* One line more than a multiple of the page would be: places must not share cache
      * sets. */
     p->src_step = p->tiles * p->place + 16;
@@ -164,38 +154,46 @@ static strip get_strip(const plan *p, int64_t item) {
     return s;
 }
 
-/* All pieces of one tile, one after the other: what a vector writes beyond the channels
- * of a piece, the next overwrites. */
-static void load_tile(const plan *p, const float *pixels, float *out) {
-    const int64_t line = p->width * p->pixel;
-    for (int64_t i = 0; i < p->pieces; i++)
-        for (int64_t j = 0; j < p->pieces; j++, out += p->src_channels)
-            p->k->winograd_input(pixels + i * p->piece * line + j * p->piece * p->pixel,
-                                 line, p->pixel, p->src_channels, out, p->src_step);
+/* Copies what of 6 x 6 pixels from (row, column) on lies in the image; the rest is zero.
+ */
+static void copy_patch(const plan *p, const float *image, int64_t row, int64_t column,
+                       float *patch) {
+    const int64_t c = p->src_channels;
+    memset(patch, 0, (size_t)(PLACES * c) * sizeof *patch);
+    const int64_t left = at_least(-column, 0), right = at_most(p->src_w - column, SIDE);
+    for (int64_t i = at_least(-row, 0); i < at_most(p->src_h - row, SIDE); i++)
+        if (right > left)
+            memcpy(patch + (i * SIDE + left) * c,
+                   image + ((row + i) * p->src_w + column + left) * c,
+                   (size_t)((right - left) * c) * sizeof *patch);
 }
 
-/* Copies the source of a strip and transforms it. The side borders of `pixels` are zero
- * already. */
-static void load_strip(const plan *p, const strip *s, const float *src, float *pixels,
+/* All pieces of the tile whose source begins at (row, column), one after the other: what
+ * a vector writes beyond the channels of a piece, the next overwrites. */
+static void load_tile(const plan *p, const float *image, int64_t row, int64_t column,
+                      float *patch, float *out) {
+    const int64_t c = p->src_channels;
+    for (int64_t i = 0; i < p->pieces; i++)
+        for (int64_t j = 0; j < p->pieces; j++, out += c) {
+            const int64_t y = row + i * p->piece, x = column + j * p->piece;
+            if (y >= 0 && x >= 0 && y + SIDE <= p->src_h && x + SIDE <= p->src_w) {
+                p->k->winograd_input(image + (y * p->src_w + x) * c, p->src_w * c, c, c,
+                                     out, p->src_step);
+                continue;
+            }
+            copy_patch(p, image, y, x, patch);
+            p->k->winograd_input(patch, SIDE * c, c, c, out, p->src_step);
+        }
+}
+
+/* Transforms the source of a strip. */
+static void load_strip(const plan *p, const strip *s, const float *src, float *patch,
                        float *out) {
-    const int64_t plane = p->src_h * p->src_w, line = p->width * p->pixel;
-    const int64_t base = s->row - p->pad_h,
-                  lines = p->tile * s->tile_rows + p->pieces * p->piece - 1;
-    const int64_t first = at_most(at_least(-base, 0), lines);
-    const int64_t past = at_least(at_most(p->src_h - base, lines), first);
     for (int64_t n = 0; n < s->images; n++) {
-        memset(pixels, 0, (size_t)(first * line) * sizeof *pixels);
-        memset(pixels + past * line, 0, (size_t)((lines - past) * line) * sizeof *pixels);
-        if (past > first)
-            p->k->to_pixels(src + (s->image + n) * p->src_channels * plane +
-                                (base + first) * p->src_w,
-                            plane, p->src_channels, (past - first) * p->src_w, p->source,
-                            pixels + first * line + p->pad_w * p->pixel);
+        const float *image = src + (s->image + n) * p->src_h * p->src_w * p->src_channels;
         for (int64_t t = 0; t < s->tile_rows * p->tile_columns; t++, out += p->place)
-            load_tile(p,
-                      pixels + t / p->tile_columns * p->tile * line +
-                          t % p->tile_columns * p->tile * p->pixel,
-                      out);
+            load_tile(p, image, s->row - p->pad_h + t / p->tile_columns * p->tile,
+                      t % p->tile_columns * p->tile - p->pad_w, patch, out);
     }
 }
 
@@ -206,10 +204,11 @@ typedef struct gather_job {
     const plan *p;
     const float *src, *w, *bias; /* bias [lanes], padded */
     float *dst;
-    bool relu, turned; /* turned: backward-data, w rotated by half a turn */
-    float *weights;    /* [block][36][depth][lanes of the block] */
+    sm_limits limits;
+    bool turned;    /* backward-data: w rotated by half a turn */
+    float *weights; /* [block][36][depth][lanes of the block] */
     char *scratch;
-    size_t scratch_size, places_at, products_at, sums_at;
+    size_t scratch_size, places_at, products_at;
 } gather_job;
 
 /* The weights of a piece from source s to `count` lanes, as piece * piece vectors. */
@@ -250,7 +249,7 @@ static void transform_weights(void *context, int64_t begin, int64_t end, int thr
         }
 }
 
-/* Tile t of a strip: where it begins in [image][row][column], and how much of it there
+/* Tile t of a strip: its first pixel of all destination pixels, and how much of it there
  * is. */
 static int64_t get_square(const plan *p, const strip *s, int64_t t, conv2d_square *a) {
     const int64_t row = t / p->tile_columns % s->tile_rows * p->tile;
@@ -258,56 +257,50 @@ static int64_t get_square(const plan *p, const strip *s, int64_t t, conv2d_squar
     const int64_t n = t / p->tile_columns / s->tile_rows;
     a->rows = (int)at_most(p->tile, s->rows - row);
     a->columns = (int)at_most(p->tile, p->dst_w - column);
-    return (n * s->rows + row) * p->dst_w + column;
+    return ((s->image + n) * p->dst_h + s->row + row) * p->dst_w + column;
 }
 
 static void gather_block(const gather_job *j, const strip *s, const float *places,
-                         float *products, float *sums, int64_t lane) {
+                         float *products, int64_t lane) {
     const plan *p = j->p;
-    const int64_t wide = at_most(p->block, p->lanes - lane), plane = p->dst_h * p->dst_w;
+    const int64_t wide = at_most(p->block, p->lanes - lane);
     const int32_t none = 0;
     conv2d_tile_args args = {.pixels = p->pixels,
                              .count = s->tiles,
                              .tap = &none,
                              .taps = 1,
                              .run = p->depth,
-                             .bias = p->zeros};
+                             .bias = p->zeros,
+                             .last = p->k->lanes_per_vector,
+                             .limits = sm_no_limits};
     for (int64_t i = 0; i < PLACES; i++) {
         args.src = places + i * p->src_step;
         args.sums = products + i * p->dst_step;
         args.w = j->weights + (lane * PLACES + i * wide) * p->depth;
         p->k->tile[wide / p->k->lanes_per_vector - 1](&args);
     }
-    conv2d_square square = {.row = p->dst_w * p->block,
-                            .pixel = p->block,
-                            .lanes = wide,
+    conv2d_square square = {.row = p->dst_w * p->dst_channels,
+                            .pixel = p->dst_channels,
+                            .lanes = at_most(wide, p->dst_channels - lane),
                             .bias = j->bias + lane,
-                            .relu = j->relu};
+                            .limits = j->limits};
     for (int64_t t = 0; t < s->tiles; t++) {
-        square.out = sums + get_square(p, s, t, &square) * p->block;
+        square.out = j->dst + get_square(p, s, t, &square) * p->dst_channels + lane;
         p->k->winograd_output((int)p->tile, products + t * p->block, p->dst_step,
                               &square);
     }
-    for (int64_t n = 0; n < s->images; n++)
-        p->k->from_pixels(sums + n * s->rows * p->dst_w * p->block, p->block,
-                          at_most(wide, p->dst_channels - lane), s->rows * p->dst_w,
-                          j->dst + ((s->image + n) * p->dst_channels + lane) * plane +
-                              s->row * p->dst_w,
-                          plane);
 }
 
 static void gather_range(void *context, int64_t begin, int64_t end, int thread) {
     const gather_job *j = context;
     const plan *p = j->p;
     char *scratch = j->scratch + (size_t)thread * j->scratch_size;
-    float *pixels = (float *)scratch, *places = (float *)(scratch + j->places_at);
-    memset(pixels, 0, j->places_at);
+    float *patch = (float *)scratch, *places = (float *)(scratch + j->places_at);
     for (int64_t item = begin; item < end; item++) {
         const strip s = get_strip(p, item);
-        load_strip(p, &s, j->src, pixels, places);
+        load_strip(p, &s, j->src, patch, places);
         for (int64_t lane = 0; lane < p->lanes; lane += p->block)
-            gather_block(j, &s, places, (float *)(scratch + j->products_at),
-                         (float *)(scratch + j->sums_at), lane);
+            gather_block(j, &s, places, (float *)(scratch + j->products_at), lane);
     }
 }
 
@@ -318,11 +311,9 @@ static sm_status gather(plan *p, gather_job *j, const float *bias, sm_error *err
     const size_t weights = floats(PLACES * p->depth * p->lanes),
                  padded = floats(p->lanes);
     j->p = p;
-    j->places_at = floats(p->src_size);
+    j->places_at = floats(PLACES * p->src_channels);
     j->products_at = j->places_at + floats(PLACES * p->src_step);
-    j->sums_at = j->products_at + floats(PLACES * p->dst_step);
-    j->scratch_size =
-        j->sums_at + floats(p->images * p->tile * p->rows * p->dst_w * p->block);
+    j->scratch_size = j->products_at + floats(PLACES * p->dst_step);
     const int64_t threads = at_most(sm_threads(), p->items);
     char *memory = sm_alloc(weights + padded + (size_t)threads * j->scratch_size);
     if (memory) {
@@ -344,10 +335,10 @@ static sm_status gather(plan *p, gather_job *j, const float *bias, sm_error *err
 }
 
 sm_status sm_conv2d_winograd_forward(const sm_conv2d *g, const float *x, const float *w,
-                                     const float *bias, float *y, bool relu,
+                                     const float *bias, float *y, sm_limits limits,
                                      sm_error *err) {
     plan p = plan_forward(g);
-    gather_job j = {.src = x, .w = w, .dst = y, .relu = relu};
+    gather_job j = {.src = x, .w = w, .dst = y, .limits = limits};
     return gather(&p, &j, bias, err);
 }
 
@@ -363,7 +354,7 @@ sm_status sm_conv2d_winograd_backward_data(const sm_conv2d *g, const float *dy,
               .dst_w = g->w,
               .pad_h = g->kh - 1 - g->pad_h,
               .pad_w = g->kh - 1 - g->pad_w};
-    gather_job j = {.src = dy, .w = w, .dst = dx, .turned = true};
+    gather_job j = {.src = dy, .w = w, .dst = dx, .limits = sm_no_limits, .turned = true};
     return gather(&p, &j, NULL, err);
 }
 
@@ -380,25 +371,22 @@ typedef struct grad_job {
     bool *used;
     int64_t threads;
     char *scratch;
-    size_t scratch_size, places_at, dy_at, back_at;
+    size_t scratch_size, places_at, back_at;
 } grad_job;
 
-static void grad_block(const grad_job *j, const strip *s, const float *places, float *dy,
+static void grad_block(const grad_job *j, const strip *s, const float *places,
                        float *back, float *sums, int64_t lane) {
     const plan *p = j->p;
-    const int64_t wide = at_most(p->block, p->lanes - lane), plane = p->dst_h * p->dst_w;
-    const int64_t count = s->rows * p->dst_w;
+    const int64_t wide = at_most(p->block, p->lanes - lane),
+                  vector = p->k->lanes_per_vector;
+    const int64_t lanes = at_most(wide, p->dst_channels - lane);
     const int32_t none = 0;
     void (*grad)(const conv2d_grad_args *) =
         p->k->grad[wide / p->k->lanes_per_vector - 1];
-    for (int64_t n = 0; n < s->images; n++)
-        p->k->to_pixels(j->dy + ((s->image + n) * p->dst_channels + lane) * plane +
-                            s->row * p->dst_w,
-                        plane, at_most(wide, p->dst_channels - lane), count,
-                        wide == p->block ? p->wide : p->narrow, dy + n * count * wide);
-    conv2d_square square = {.row = p->dst_w * wide, .pixel = wide, .lanes = wide};
+    conv2d_square square = {
+        .row = p->dst_w * p->dst_channels, .pixel = p->dst_channels, .lanes = lanes};
     for (int64_t t = 0; t < s->tiles; t++) {
-        square.in = dy + get_square(p, s, t, &square) * wide;
+        square.in = j->dy + get_square(p, s, t, &square) * p->dst_channels + lane;
         p->k->winograd_output_back((int)p->tile, &square, back + t * p->block,
                                    p->dst_step);
     }
@@ -407,7 +395,8 @@ static void grad_block(const grad_job *j, const strip *s, const float *places, f
                              .tap = &none,
                              .taps = 1,
                              .run = p->depth,
-                             .dy_stride = p->block};
+                             .dy_stride = p->block,
+                             .last = (int)vector};
     for (int64_t i = 0; i < PLACES; i++) {
         args.src = places + i * p->src_step;
         args.dy = back + i * p->dst_step;
@@ -415,30 +404,28 @@ static void grad_block(const grad_job *j, const strip *s, const float *places, f
         grad(&args);
     }
     if (j->bias)
-        grad(&(conv2d_grad_args){.count = s->images * count,
-                                 .dy = dy,
-                                 .dy_stride = wide,
-                                 .dbias = sums + j->bias_at + lane});
+        grad(&(conv2d_grad_args){
+            .count = s->images * s->rows * p->dst_w,
+            .dy = j->dy + (s->image * p->dst_h + s->row) * p->dst_w * p->dst_channels +
+                  lane,
+            .dy_stride = p->dst_channels,
+            .last = (int)(lanes - (wide - vector)),
+            .dbias = sums + j->bias_at + lane});
 }
 
 static void grad_range(void *context, int64_t begin, int64_t end, int thread) {
     const grad_job *j = context;
     const plan *p = j->p;
     char *scratch = j->scratch + (size_t)thread * j->scratch_size;
-    float *pixels = (float *)scratch, *places = (float *)(scratch + j->places_at);
-    float *dy = (float *)(scratch + j->dy_at), *sums = j->sums + thread * j->part;
+    float *patch = (float *)scratch, *places = (float *)(scratch + j->places_at);
+    float *sums = j->sums + thread * j->part;
     j->used[thread] = true;
-    memset(pixels, 0, j->places_at);
     memset(sums, 0, (size_t)j->part * sizeof *sums);
     for (int64_t item = begin; item < end; item++) {
         const strip s = get_strip(p, item);
-        load_strip(p, &s, j->x, pixels, places);
-        for (int64_t lane = 0; lane < p->lanes; lane += p->block) {
-            if (p->dst_channels - lane <
-                p->block) /* lanes without a channel must be finite */
-                memset(dy, 0, j->back_at - j->dy_at);
-            grad_block(j, &s, places, dy, (float *)(scratch + j->back_at), sums, lane);
-        }
+        load_strip(p, &s, j->x, patch, places);
+        for (int64_t lane = 0; lane < p->lanes; lane += p->block)
+            grad_block(j, &s, places, (float *)(scratch + j->back_at), sums, lane);
     }
 }
 
@@ -503,9 +490,8 @@ sm_status sm_conv2d_winograd_backward_weight(const sm_conv2d *g, const float *x,
                   .threads = at_most(sm_threads(), p.items)};
     j.bias_at = PLACES * p.depth * p.lanes;
     j.part = (int64_t)(floats(j.bias_at + p.lanes) / sizeof(float));
-    j.places_at = floats(p.src_size);
-    j.dy_at = j.places_at + floats(PLACES * p.src_step);
-    j.back_at = j.dy_at + floats(p.images * p.tile * p.rows * p.dst_w * p.block);
+    j.places_at = floats(PLACES * p.src_channels);
+    j.back_at = j.places_at + floats(PLACES * p.src_step);
     j.scratch_size = j.back_at + floats(PLACES * p.dst_step);
     const size_t sums = (size_t)(j.threads * j.part) * sizeof(float);
     char *memory = sm_alloc(sums + (size_t)j.threads * (j.scratch_size + sizeof *j.used));

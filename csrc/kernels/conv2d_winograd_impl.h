@@ -134,28 +134,38 @@ static void winograd_weights_back(int n, const float *u, int64_t step, float *dw
                    weights_back_of(u, step, dw, 4), weights_back_of(u, step, dw, 5));
 }
 
+INLINE void input_of(const float *src, int64_t row, int64_t pixel, float *out,
+                     int64_t step, const int lanes) {
+    vec d[6][6], v[6][6];
+    UNROLL for (int i = 0; i < 36; i++) {
+        const float *at = src + i / 6 * row + i % 6 * pixel;
+        d[i / 6][i % 6] = lanes == VL ? v_load(at) : v_load_n(at, lanes);
+    }
+    WINOGRAD_BOTH(winograd_b6, 6, 6, 6, d, v);
+    UNROLL for (int i = 0; i < 36; i++) v_store(out + i * step, v[i / 6][i % 6]);
+}
+
 static void winograd_input(const float *src, int64_t row, int64_t pixel, int64_t channels,
                            float *out, int64_t step) {
-    for (int64_t c = 0; c < channels; c += VL) {
-        vec d[6][6], v[6][6];
-        UNROLL for (int i = 0; i < 36; i++) d[i / 6][i % 6] =
-            v_load(src + i / 6 * row + i % 6 * pixel + c);
-        WINOGRAD_BOTH(winograd_b6, 6, 6, 6, d, v);
-        UNROLL for (int i = 0; i < 36; i++) v_store(out + i * step + c, v[i / 6][i % 6]);
-    }
+    int64_t c = 0;
+    for (; c + VL <= channels; c += VL)
+        input_of(src + c, row, pixel, out + c, step, VL);
+    if (c < channels)
+        input_of(src + c, row, pixel, out + c, step, (int)(channels - c));
 }
 
 INLINE void output_of(const float *m, int64_t step, const conv2d_square *a, const int n) {
+    const vec low = v_set(a->limits.low), high = v_set(a->limits.high);
     for (int64_t c = 0; c < a->lanes; c += VL) {
+        const int lanes = at_most_vl(a->lanes - c);
         vec in[6][6], y[6][6];
         UNROLL for (int i = 0; i < 36; i++) in[i / 6][i % 6] = v_load(m + i * step + c);
         WINOGRAD_BOTH(winograd_a, n, 6, n, in, y);
         const vec b = v_load(a->bias + c);
         UNROLL for (int i = 0; i < n * n; i++) {
-            const vec r = y[i / n][i % n] + b;
+            const vec r = v_clamp(y[i / n][i % n] + b, low, high);
             if (i / n < a->rows && i % n < a->columns)
-                v_store(a->out + i / n * a->row + i % n * a->pixel + c,
-                        a->relu ? v_relu(r) : r);
+                v_store_n(a->out + i / n * a->row + i % n * a->pixel + c, r, lanes);
         }
     }
 }
@@ -168,10 +178,11 @@ static void winograd_output(int n, const float *m, int64_t step, const conv2d_sq
 INLINE void output_back_of(const conv2d_square *a, float *out, int64_t step,
                            const int n) {
     for (int64_t c = 0; c < a->lanes; c += VL) {
+        const int lanes = at_most_vl(a->lanes - c);
         vec in[6][6], m[6][6];
         UNROLL for (int i = 0; i < n * n; i++) in[i / n][i % n] =
             i / n < a->rows && i % n < a->columns
-                ? v_load(a->in + i / n * a->row + i % n * a->pixel + c)
+                ? v_load_n(a->in + i / n * a->row + i % n * a->pixel + c, lanes)
                 : v_zero();
         WINOGRAD_BOTH(winograd_at, n, n, 6, in, m);
         UNROLL for (int i = 0; i < 36; i++) v_store(out + i * step + c, m[i / 6][i % 6]);

@@ -1,6 +1,5 @@
-/* pool2d.c: max, average and adaptive average pooling, a plane at a time on all threads.
- * See pool2d.h. The commonest case, 2x2 with stride 2 without padding, has a loop of its
- * own. */
+/* pool2d.c: max, average and adaptive average pooling, the channels of a pixel at a time.
+ * See pool2d.h. */
 #include "kernels/pool2d.h"
 
 #include <math.h>
@@ -8,20 +7,37 @@
 
 #include "base/cpu.h"
 #include "base/pool.h"
-#include "kernels/pool2d_rows.h"
+#include "kernels/pool2d_pixels.h"
+
+enum { MOST_TAPS = 255 };
 
 typedef struct job {
     const sm_pool2d *g;
+    const sm_pool2d_pixels *k;
     const float *from;
     float *to;
     uint8_t *where;
+    bool adaptive;
 } job;
 
-static void run(const sm_pool2d *g, sm_range_fn fn, job j) {
-    if (g->planes == 0) /* the sizes of nothing may be too large to multiply */
+static const sm_pool2d_pixels *pixels_table(void) {
+#if defined(__x86_64__)
+    static const sm_pool2d_pixels *const tables[SM_ISA_COUNT] = {
+        &sm_pool2d_pixels__ref, &sm_pool2d_pixels__avx2, &sm_pool2d_pixels__avx512};
+    return tables[sm_cpu_isa()];
+#else
+    return &sm_pool2d_pixels__ref;
+#endif
+}
+
+/* Cuts n * `rows` rows of `width` pixels, each of `taps`, among the threads. */
+static void run(const sm_pool2d *g, sm_range_fn fn, job j, int64_t rows, int64_t width) {
+    if (g->n == 0 || g->c == 0) /* the sizes of nothing may be too large to multiply */
         return;
-    int64_t cost = g->oh * g->ow * g->kh * g->kw + g->h * g->w;
-    sm_parallel_for(g->planes, 1 + 16384 / (cost + 1), fn, &j);
+    j.g = g;
+    j.k = pixels_table();
+    int64_t cost = width * g->c * g->kh * g->kw;
+    sm_parallel_for(g->n * rows, 1 + 65536 / (cost + 1), fn, &j);
 }
 
 /* The part of a window that lies in the image: places first..last (exclusive) along one
@@ -42,132 +58,105 @@ static span window(int64_t out, int64_t stride, int64_t pad, int64_t dilation,
 
 /* ---- max ---- */
 
-static void max_at(const sm_pool2d *g, const float *x, span r, span c, float *best,
-                   uint8_t *where) {
-    *best = -INFINITY;
-    bool empty = r.first >= r.last || c.first >= c.last;
-    *where = (uint8_t)(empty ? SM_POOL_NOWHERE : r.first * g->kw + c.first);
+static void max_pixel(const job *j, const float *image, span r, span c, float *y,
+                      uint8_t *where) {
+    const sm_pool2d *g = j->g;
+    const float *x[MOST_TAPS];
+    uint8_t place[MOST_TAPS];
+    int64_t taps = 0;
     for (int64_t p = r.first; p < r.last; p++)
-        for (int64_t q = c.first; q < c.last; q++) {
-            float v =
-                x[(r.start + p * g->dilation_h) * g->w + c.start + q * g->dilation_w];
-            if (v > *best || (v != v && *best == *best)) {
-                *best = v;
-                *where = (uint8_t)(p * g->kw + q);
-            }
+        for (int64_t q = c.first; q < c.last; q++, taps++) {
+            int64_t row = r.start + p * g->dilation_h, col = c.start + q * g->dilation_w;
+            x[taps] = image + (row * g->w + col) * g->c;
+            place[taps] = (uint8_t)(p * g->kw + q);
         }
-}
-
-/* Columns [first, last) of row i. */
-static void max_row(const sm_pool2d *g, const float *x, int64_t i, int64_t first,
-                    int64_t last, float *y, uint8_t *where) {
-    uint8_t ignored;
-    span r = window(i, g->stride_h, g->pad_h, g->dilation_h, g->kh, g->h);
-    for (int64_t j = first; j < last; j++) {
-        span c = window(j, g->stride_w, g->pad_w, g->dilation_w, g->kw, g->w);
-        int64_t at = i * g->ow + j;
-        max_at(g, x, r, c, y + at, where ? where + at : &ignored);
+    if (taps) {
+        j->k->max(x, place, taps, g->c, y, where);
+        return;
     }
+    for (int64_t i = 0; i < g->c; i++)
+        y[i] = -INFINITY;
+    if (where)
+        memset(where, SM_POOL_NOWHERE, (size_t)g->c);
 }
 
-static void max_plane(const sm_pool2d *g, const float *x, float *y, uint8_t *where) {
-    for (int64_t i = 0; i < g->oh; i++)
-        max_row(g, x, i, 0, g->ow, y, where);
-}
-
-static const sm_pool2d_rows *rows_table(void) {
-#if defined(__x86_64__)
-    static const sm_pool2d_rows *const tables[SM_ISA_COUNT] = {
-        &sm_pool2d_rows__ref, &sm_pool2d_rows__avx2, &sm_pool2d_rows__avx512};
-    return tables[sm_cpu_isa()];
-#else
-    return &sm_pool2d_rows__ref;
-#endif
-}
-
-/* Whole windows by vectors; those that ceil_mode lets hang over the edge one by one. */
-static void max_plane_2x2(const sm_pool2d *g, const float *x, float *y, uint8_t *where) {
-    int64_t rows = g->h / 2, cols = g->w / 2;
-    for (int64_t i = 0; i < g->oh; i++) {
-        int64_t whole = i < rows ? (cols < g->ow ? cols : g->ow) : 0;
-        if (whole)
-            rows_table()->max(x + 2 * i * g->w, x + (2 * i + 1) * g->w, whole,
-                              y + i * g->ow, where ? where + i * g->ow : NULL);
-        max_row(g, x, i, whole, g->ow, y, where);
-    }
-}
-
-static bool is_2x2(const sm_pool2d *g) {
-    return g->kh == 2 && g->kw == 2 && g->stride_h == 2 && g->stride_w == 2 &&
-           g->pad_h == 0 && g->pad_w == 0 && g->dilation_h == 1 && g->dilation_w == 1;
-}
-
-static void max_planes(void *context, int64_t begin, int64_t end, int thread) {
+static void max_rows(void *context, int64_t begin, int64_t end, int thread) {
     const job *j = context;
     const sm_pool2d *g = j->g;
     (void)thread;
-    for (int64_t p = begin; p < end; p++)
-        (is_2x2(g) ? max_plane_2x2
-                   : max_plane)(g, j->from + p * g->h * g->w, j->to + p * g->oh * g->ow,
-                                j->where ? j->where + p * g->oh * g->ow : NULL);
+    for (int64_t item = begin; item < end; item++) {
+        const float *image = j->from + item / g->oh * g->h * g->w * g->c;
+        const span r =
+            window(item % g->oh, g->stride_h, g->pad_h, g->dilation_h, g->kh, g->h);
+        for (int64_t k = 0; k < g->ow; k++) {
+            const int64_t at = (item * g->ow + k) * g->c;
+            max_pixel(j, image, r,
+                      window(k, g->stride_w, g->pad_w, g->dilation_w, g->kw, g->w),
+                      j->to + at, j->where ? j->where + at : NULL);
+        }
+    }
 }
 
 void sm_max_pool2d(const sm_pool2d *g, const float *x, float *y, uint8_t *where) {
-    run(g, max_planes, (job){g, x, y, where});
+    run(g, max_rows, (job){.from = x, .to = y, .where = where}, g->oh, g->ow);
 }
 
-/* Adds what columns [first, ow) of row i got to where it came from. */
-static void max_back_row(const sm_pool2d *g, const float *dy, const uint8_t *where,
-                         int64_t i, int64_t first, float *dx) {
-    for (int64_t j = first; j < g->ow; j++) {
-        int64_t at = i * g->ow + j, place = where[at];
-        if (place == SM_POOL_NOWHERE)
+/* The windows along one axis that hold a position: their outputs and places. */
+typedef struct covers {
+    int64_t count, out[MOST_TAPS], place[MOST_TAPS];
+} covers;
+
+static void cover(covers *k, int64_t at, int64_t stride, int64_t pad, int64_t dilation,
+                  int64_t kernel, int64_t outs) {
+    k->count = 0;
+    for (int64_t p = 0; p < kernel; p++) {
+        int64_t start = at + pad - p * dilation;
+        if (start < 0 || start % stride != 0 || start / stride >= outs)
             continue;
-        int64_t row = i * g->stride_h - g->pad_h + place / g->kw * g->dilation_h;
-        int64_t col = j * g->stride_w - g->pad_w + place % g->kw * g->dilation_w;
-        dx[row * g->w + col] += dy[at];
+        k->out[k->count] = start / stride;
+        k->place[k->count++] = p;
     }
 }
 
-static void max_back_plane_2x2(const sm_pool2d *g, const float *dy, const uint8_t *where,
-                               float *dx) {
-    int64_t rows = g->h / 2 < g->oh ? g->h / 2 : g->oh,
-            cols = g->w / 2 < g->ow ? g->w / 2 : g->ow;
-    for (int64_t i = 0; i < rows; i++) {
-        float *top = dx + 2 * i * g->w, *low = top + g->w;
-        rows_table()->spread(dy + i * g->ow, where + i * g->ow, cols, top, low);
-        for (int64_t j = 2 * cols; j < g->w; j++)
-            top[j] = low[j] = 0;
-        max_back_row(g, dy, where, i, cols, dx);
-    }
-    memset(dx + 2 * rows * g->w, 0, (size_t)((g->h - 2 * rows) * g->w) * sizeof *dx);
-    for (int64_t i = rows; i < g->oh; i++)
-        max_back_row(g, dy, where, i, 0, dx);
-}
-
-static void max_back_plane(const sm_pool2d *g, const float *dy, const uint8_t *where,
+/* dx[row][col] of image n: the windows that hold it give back what they took from it. */
+static void max_back_pixel(const job *j, int64_t n, const covers *r, const covers *c,
                            float *dx) {
-    memset(dx, 0, (size_t)(g->h * g->w) * sizeof *dx);
-    for (int64_t i = 0; i < g->oh; i++)
-        max_back_row(g, dy, where, i, 0, dx);
+    const sm_pool2d *g = j->g;
+    const float *dy[MOST_TAPS];
+    const uint8_t *where[MOST_TAPS];
+    uint8_t place[MOST_TAPS];
+    int64_t windows = 0;
+    for (int64_t a = 0; a < r->count; a++)
+        for (int64_t b = 0; b < c->count; b++, windows++) {
+            const int64_t at = ((n * g->oh + r->out[a]) * g->ow + c->out[b]) * g->c;
+            dy[windows] = j->from + at;
+            where[windows] = j->where + at;
+            place[windows] = (uint8_t)(r->place[a] * g->kw + c->place[b]);
+        }
+    j->k->max_back(dy, where, place, windows, g->c, dx);
 }
 
-static void max_back_planes(void *context, int64_t begin, int64_t end, int thread) {
+static void max_back_rows(void *context, int64_t begin, int64_t end, int thread) {
     const job *j = context;
     const sm_pool2d *g = j->g;
+    covers r, c;
     (void)thread;
-    for (int64_t p = begin; p < end; p++)
-        (is_2x2(g) ? max_back_plane_2x2 : max_back_plane)(g, j->from + p * g->oh * g->ow,
-                                                          j->where + p * g->oh * g->ow,
-                                                          j->to + p * g->h * g->w);
+    for (int64_t item = begin; item < end; item++) {
+        cover(&r, item % g->h, g->stride_h, g->pad_h, g->dilation_h, g->kh, g->oh);
+        for (int64_t k = 0; k < g->w; k++) {
+            cover(&c, k, g->stride_w, g->pad_w, g->dilation_w, g->kw, g->ow);
+            max_back_pixel(j, item / g->h, &r, &c, j->to + (item * g->w + k) * g->c);
+        }
+    }
 }
 
 void sm_max_pool2d_backward(const sm_pool2d *g, const float *dy, const uint8_t *where,
                             float *dx) {
-    run(g, max_back_planes, (job){g, dy, dx, (uint8_t *)where});
+    run(g, max_back_rows, (job){.from = dy, .to = dx, .where = (uint8_t *)where}, g->h,
+        g->w);
 }
 
-/* ---- average ---- */
+/* ---- average and adaptive average ---- */
 
 /* What a window's sum is divided by: the elements inside, or also those of the padding
  * (but not beyond it, where ceil_mode may reach). */
@@ -178,102 +167,80 @@ static float divisor(const sm_pool2d *g, span r, span c) {
     return (float)((rows < g->kh ? rows : g->kh) * (cols < g->kw ? cols : g->kw));
 }
 
-static void avg_planes(void *context, int64_t begin, int64_t end, int thread) {
+static span bin(int64_t i, int64_t out, int64_t in) {
+    return (span){0, i * in / out, ((i + 1) * in + out - 1) / out};
+}
+
+static span row_span(const job *j, int64_t i) {
+    const sm_pool2d *g = j->g;
+    return j->adaptive ? bin(i, g->oh, g->h)
+                       : window(i, g->stride_h, g->pad_h, 1, g->kh, g->h);
+}
+
+static span column_span(const job *j, int64_t i) {
+    const sm_pool2d *g = j->g;
+    return j->adaptive ? bin(i, g->ow, g->w)
+                       : window(i, g->stride_w, g->pad_w, 1, g->kw, g->w);
+}
+
+static float share_of(const job *j, span r, span c) {
+    return j->adaptive ? (float)((r.last - r.first) * (c.last - c.first))
+                       : divisor(j->g, r, c);
+}
+
+static void avg_rows(void *context, int64_t begin, int64_t end, int thread) {
     const job *j = context;
     const sm_pool2d *g = j->g;
     (void)thread;
-    for (int64_t p = begin; p < end; p++) {
-        const float *x = j->from + p * g->h * g->w;
-        float *y = j->to + p * g->oh * g->ow;
-        for (int64_t i = 0; i < g->oh; i++) {
-            span r = window(i, g->stride_h, g->pad_h, 1, g->kh, g->h);
-            for (int64_t k = 0; k < g->ow; k++) {
-                span c = window(k, g->stride_w, g->pad_w, 1, g->kw, g->w);
-                float sum = 0;
-                for (int64_t a = r.first; a < r.last; a++)
-                    for (int64_t b = c.first; b < c.last; b++)
-                        sum += x[(r.start + a) * g->w + c.start + b];
-                y[i * g->ow + k] = sum / divisor(g, r, c);
-            }
+    for (int64_t item = begin; item < end; item++) {
+        const float *x = j->from + item / g->oh * g->h * g->w * g->c;
+        const span r = row_span(j, item % g->oh);
+        for (int64_t k = 0; k < g->ow; k++) {
+            const span c = column_span(j, k);
+            float *y = j->to + (item * g->ow + k) * g->c;
+            memset(y, 0, (size_t)g->c * sizeof *y);
+            for (int64_t a = r.first; a < r.last; a++)
+                for (int64_t b = c.first; b < c.last; b++)
+                    j->k->add(y, x + ((r.start + a) * g->w + c.start + b) * g->c, g->c,
+                              1);
+            j->k->divide(y, g->c, share_of(j, r, c));
+        }
+    }
+}
+
+/* Images [begin, end): what an output got goes to all of its window. */
+static void avg_back_images(void *context, int64_t begin, int64_t end, int thread) {
+    const job *j = context;
+    const sm_pool2d *g = j->g;
+    (void)thread;
+    for (int64_t n = begin; n < end; n++) {
+        float *dx = j->to + n * g->h * g->w * g->c;
+        const float *dy = j->from + n * g->oh * g->ow * g->c;
+        memset(dx, 0, (size_t)(g->h * g->w * g->c) * sizeof *dx);
+        for (int64_t i = 0; i < g->oh * g->ow; i++, dy += g->c) {
+            const span r = row_span(j, i / g->ow), c = column_span(j, i % g->ow);
+            const float share = 1 / share_of(j, r, c);
+            for (int64_t a = r.first; a < r.last; a++)
+                for (int64_t b = c.first; b < c.last; b++)
+                    j->k->add(dx + ((r.start + a) * g->w + c.start + b) * g->c, dy, g->c,
+                              share);
         }
     }
 }
 
 void sm_avg_pool2d(const sm_pool2d *g, const float *x, float *y) {
-    run(g, avg_planes, (job){g, x, y, NULL});
-}
-
-static void avg_back_planes(void *context, int64_t begin, int64_t end, int thread) {
-    const job *j = context;
-    const sm_pool2d *g = j->g;
-    (void)thread;
-    for (int64_t p = begin; p < end; p++) {
-        const float *dy = j->from + p * g->oh * g->ow;
-        float *dx = j->to + p * g->h * g->w;
-        memset(dx, 0, (size_t)(g->h * g->w) * sizeof *dx);
-        for (int64_t i = 0; i < g->oh; i++) {
-            span r = window(i, g->stride_h, g->pad_h, 1, g->kh, g->h);
-            for (int64_t k = 0; k < g->ow; k++) {
-                span c = window(k, g->stride_w, g->pad_w, 1, g->kw, g->w);
-                float share = dy[i * g->ow + k] / divisor(g, r, c);
-                for (int64_t a = r.first; a < r.last; a++)
-                    for (int64_t b = c.first; b < c.last; b++)
-                        dx[(r.start + a) * g->w + c.start + b] += share;
-            }
-        }
-    }
+    run(g, avg_rows, (job){.from = x, .to = y}, g->oh, g->ow);
 }
 
 void sm_avg_pool2d_backward(const sm_pool2d *g, const float *dy, float *dx) {
-    run(g, avg_back_planes, (job){g, dy, dx, NULL});
-}
-
-/* ---- adaptive average ---- */
-
-static span bin(int64_t i, int64_t out, int64_t in) {
-    return (span){0, i * in / out, ((i + 1) * in + out - 1) / out};
-}
-
-static void adaptive_planes(void *context, int64_t begin, int64_t end, int thread) {
-    const job *j = context;
-    const sm_pool2d *g = j->g;
-    (void)thread;
-    for (int64_t p = begin; p < end; p++)
-        for (int64_t i = 0; i < g->oh; i++)
-            for (int64_t k = 0; k < g->ow; k++) {
-                span r = bin(i, g->oh, g->h), c = bin(k, g->ow, g->w);
-                float sum = 0;
-                for (int64_t a = r.first; a < r.last; a++)
-                    for (int64_t b = c.first; b < c.last; b++)
-                        sum += j->from[(p * g->h + a) * g->w + b];
-                j->to[(p * g->oh + i) * g->ow + k] =
-                    sum / (float)((r.last - r.first) * (c.last - c.first));
-            }
+    run(g, avg_back_images, (job){.from = dy, .to = dx}, 1, g->oh * g->ow);
 }
 
 void sm_adaptive_avg_pool2d(const sm_pool2d *g, const float *x, float *y) {
-    run(g, adaptive_planes, (job){g, x, y, NULL});
-}
-
-static void adaptive_back_planes(void *context, int64_t begin, int64_t end, int thread) {
-    const job *j = context;
-    const sm_pool2d *g = j->g;
-    (void)thread;
-    for (int64_t p = begin; p < end; p++) {
-        float *dx = j->to + p * g->h * g->w;
-        memset(dx, 0, (size_t)(g->h * g->w) * sizeof *dx);
-        for (int64_t i = 0; i < g->oh; i++)
-            for (int64_t k = 0; k < g->ow; k++) {
-                span r = bin(i, g->oh, g->h), c = bin(k, g->ow, g->w);
-                float share = j->from[(p * g->oh + i) * g->ow + k] /
-                              (float)((r.last - r.first) * (c.last - c.first));
-                for (int64_t a = r.first; a < r.last; a++)
-                    for (int64_t b = c.first; b < c.last; b++)
-                        dx[a * g->w + b] += share;
-            }
-    }
+    run(g, avg_rows, (job){.from = x, .to = y, .adaptive = true}, g->oh, g->ow);
 }
 
 void sm_adaptive_avg_pool2d_backward(const sm_pool2d *g, const float *dy, float *dx) {
-    run(g, adaptive_back_planes, (job){g, dy, dx, NULL});
+    run(g, avg_back_images, (job){.from = dy, .to = dx, .adaptive = true}, 1,
+        g->oh * g->ow);
 }

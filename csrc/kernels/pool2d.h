@@ -1,4 +1,4 @@
-/* pool2d.h: pooling of planes [planes, h, w] -> [planes, oh, ow]; contiguous float32. */
+/* pool2d.h: pooling of images [n, h, w, c] -> [n, oh, ow, c]; dense float32. */
 #ifndef SM_KERNELS_POOL2D_H
 #define SM_KERNELS_POOL2D_H
 
@@ -8,7 +8,7 @@
 enum { SM_POOL_NOWHERE = 255 };
 
 typedef struct sm_pool2d {
-    int64_t planes, h, w, oh, ow;
+    int64_t n, c, h, w, oh, ow;
     int64_t kh, kw, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
     bool count_include_pad;
 } sm_pool2d;

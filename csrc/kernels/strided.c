@@ -28,6 +28,21 @@ static void remove_dim(sm_strided *w, int d) {
     w->ndim--;
 }
 
+/* Puts the dimensions in the order in which the first operand lies in memory. */
+static void sort_dims(sm_strided *w) {
+    for (int i = 1; i < w->ndim; i++)
+        for (int d = i; d > 0 && w->stride[0][d - 1] < w->stride[0][d]; d--) {
+            int64_t size = w->shape[d];
+            w->shape[d] = w->shape[d - 1];
+            w->shape[d - 1] = size;
+            for (int k = 0; k < w->operands; k++) {
+                int64_t stride = w->stride[k][d];
+                w->stride[k][d] = w->stride[k][d - 1];
+                w->stride[k][d - 1] = stride;
+            }
+        }
+}
+
 /* Drops dimensions of size 1 and joins neighbours that lie behind one another in all
  * operands. */
 static void merge_dims(sm_strided *w) {
@@ -93,6 +108,8 @@ void sm_strided_run(const sm_strided *walk, sm_strided_fn fn, const void *contex
     for (int d = 0; d < walk->ndim; d++)
         if (walk->shape[d] == 0)
             return;
+    if (!walk->serial)
+        sort_dims(&p.walk);
     merge_dims(&p.walk);
     int last = p.walk.ndim - 1;
     int64_t inner = p.walk.shape[last];

@@ -64,7 +64,9 @@ static int l_normal(lua_State *L) {
 
 static int l_permutation(lua_State *L) {
     sm_rng *rng = lsm_check_generator(L, 1);
-    const sm_meta meta = {SM_I64, 1, {check_count(L, 2, 0, (lua_Integer)1 << 40)}};
+    const sm_meta meta = {.dtype = SM_I64,
+                          .ndim = 1,
+                          .shape = {check_count(L, 2, 0, (lua_Integer)1 << 40)}};
     sm_tensor *t = lsm_push_tensor(L, &meta, false);
     int64_t *values = sm_i64(t);
     for (int64_t i = 0; i < meta.shape[0]; i++) { /* Durstenfeld's shuffle, inside out */

@@ -6,7 +6,7 @@
 
 /* A list of doubles as a float32 tensor in field `name` of the table at the top. */
 static float *push_field(lua_State *L, const char *name, int64_t n) {
-    const sm_meta meta = {SM_F32, 1, {n}};
+    const sm_meta meta = {.dtype = SM_F32, .ndim = 1, .shape = {n}};
     float *values = sm_f32(lsm_push_tensor(L, &meta, false));
     lua_setfield(L, -2, name);
     return values;

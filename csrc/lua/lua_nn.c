@@ -32,12 +32,33 @@ static void check_padding(lua_State *L, int arg, const int64_t *kernel,
     lua_settop(L, arg);
 }
 
-/* F.conv2d(input, weight, [bias], [{stride =, padding =, dilation =, groups =, relu =}]):
+/* The field "activation": nil, "relu" or "relu6", as what it leaves of a value. */
+static sm_limits check_activation(lua_State *L, int arg, const char *name) {
+    sm_limits limits = sm_no_limits;
+    if (!lua_istable(L, arg))
+        return limits;
+    if (lua_getfield(L, arg, "activation") != LUA_TNIL) {
+        const char *text = lua_tostring(L, -1);
+        bool six = text && strcmp(text, "relu6") == 0;
+        if (!six && (!text || strcmp(text, "relu") != 0))
+            luaL_argerror(L, arg,
+                          lua_pushfstring(L,
+                                          "%s: activation must be 'relu' or 'relu6', "
+                                          "got %s",
+                                          name, luaL_tolstring(L, -1, NULL)));
+        limits = (sm_limits){0, six ? 6 : INFINITY};
+    }
+    lua_pop(L, 1);
+    return limits;
+}
+
+/* F.conv2d(input, weight, [bias], [{stride =, padding =, dilation =, groups =, activation
+ * =}]):
  * input [N,C,H,W], weight [O,C/groups,KH,KW], bias [O]; gives [N,O,OH,OW]. */
 static int l_conv2d(lua_State *L) {
     static const int args[] = {1, 2, 3};
-    static const char *const keys[] = {"stride", "padding", "dilation",
-                                       "groups", "relu",    NULL};
+    static const char *const keys[] = {"stride", "padding",    "dilation",
+                                       "groups", "activation", NULL};
     sm_conv2d_params p;
     memset(&p, 0, sizeof p);
     lua_settop(L, 4);
@@ -47,7 +68,7 @@ static int l_conv2d(lua_State *L) {
     lsm_opt_pair_field(L, 4, "dilation", 1, p.dilation);
     check_padding(L, 4, w->ndim == 4 ? w->shape + 2 : (const int64_t[]){1, 1}, &p);
     p.groups = lsm_opt_integer_field(L, 4, "groups", 1);
-    p.relu = lsm_opt_boolean_field(L, 4, "relu", false);
+    p.limits = check_activation(L, 4, "conv2d");
     return lsm_apply(L, &sm_op_conv2d, 3, args, &p);
 }
 
@@ -100,20 +121,28 @@ static int l_adaptive_avg_pool2d(lua_State *L) {
 }
 
 /* F.batch_norm(input, [running_mean], [running_var], [weight], [bias],
- * [{training = false, momentum = 0.1, eps = 1e-5, relu = false}]): input [N,C,...], the
- * others [C]. */
+ * [{training = false, momentum = 0.1, eps = 1e-5, activation =, residual =}]): input and
+ * residual [N,C,...], the others [C]; activation(norm(input) + residual). */
 static int l_batch_norm(lua_State *L) {
-    static const int args[] = {1, 2, 3, 4, 5};
-    static const char *const keys[] = {"training", "momentum", "eps", "relu", NULL};
+    static const int args[] = {1, 2, 3, 4, 5, 7};
+    static const char *const keys[] = {"training",   "momentum", "eps",
+                                       "activation", "residual", NULL};
     sm_batch_norm_params p;
     memset(&p, 0, sizeof p);
     lua_settop(L, 6);
     lsm_check_keys(L, 6, keys);
     p.training = lsm_opt_boolean_field(L, 6, "training", false);
-    p.relu = lsm_opt_boolean_field(L, 6, "relu", false);
+    p.limits = check_activation(L, 6, "batch_norm");
     p.momentum = (float)lsm_opt_number_field(L, 6, "momentum", 0.1);
     p.eps = (float)lsm_opt_number_field(L, 6, "eps", 1e-5);
-    return lsm_apply(L, &sm_op_batch_norm, 5, args, &p);
+    if (!lua_istable(L, 6))
+        lua_pushnil(L);
+    else if (lua_getfield(L, 6, "residual") != LUA_TNIL && !lsm_to_tensor(L, 7))
+        luaL_argerror(L, 6,
+                      lua_pushfstring(L,
+                                      "batch_norm: residual is a %s, expected a tensor",
+                                      luaL_typename(L, 7)));
+    return lsm_apply(L, &sm_op_batch_norm, 6, args, &p);
 }
 
 /* F.layer_norm(input, normalized_shape (integer or table), [weight], [bias], [eps =

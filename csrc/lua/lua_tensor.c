@@ -162,7 +162,7 @@ static creation check_creation(lua_State *L, int arg, sm_dtype dtype) {
 
 /* Sizes from `arg`, then options. */
 static sm_tensor *push_from_shape(lua_State *L, int arg, bool zeros) {
-    sm_meta meta;
+    sm_meta meta = {0};
     int options = lsm_check_shape(L, arg, &meta.ndim, meta.shape);
     if (options == arg && !lua_isnoneornil(L, arg))
         luaL_typeerror(L, arg, "sizes");
@@ -216,7 +216,7 @@ static int l_empty(lua_State *L) {
 
 /* full(shape, value, [options]) */
 static int l_full(lua_State *L) {
-    sm_meta meta;
+    sm_meta meta = {0};
     lsm_check_shape(L, 1, &meta.ndim, meta.shape);
     luaL_checknumber(L, 2);
     meta.dtype = check_creation(L, 3, SM_F32).dtype;

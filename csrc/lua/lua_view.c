@@ -18,9 +18,13 @@ static sm_reshape_params check_sizes(lua_State *L) {
     return p;
 }
 
-/* t:view(sizes...): shares memory; one size may be -1. */
+/* t:view(sizes...): shares memory; one size may be -1. What image layers give lies
+ * channels-last, which is nothing to refuse a user for: it is copied where it must be. */
 static int l_view(lua_State *L) {
     sm_reshape_params p = check_sizes(L);
+    if (sm_tensor_is_channels_last(lsm_check_tensor(L, 1)) &&
+        !sm_can_view(lsm_check_tensor(L, 1), &p))
+        make_contiguous(L);
     return lsm_apply1(L, &sm_op_reshape, &p);
 }
 

@@ -1,10 +1,9 @@
 /* conv.c: the convolution op over kernels/conv2d.h. See conv.h. */
 #include "ops/conv.h"
 
-#include <string.h>
-
+#include "base/pool.h"
 #include "kernels/conv2d.h"
-#include "kernels/elementwise.h"
+#include "kernels/norm.h"
 
 static sm_status check_operands(const sm_call *call, sm_error *err) {
     static const char *const names[] = {"input", "weight", "bias"};
@@ -113,8 +112,10 @@ static sm_status conv2d_check(sm_call *call, sm_error *err) {
             (long long)g.kh, (long long)g.kw, (long long)g.dilation_h,
             (long long)g.dilation_w, sm_tensor_shape_text(xs, call->in[0]),
             (long long)g.pad_h, (long long)g.pad_w);
-    call->meta[0] =
-        (sm_meta){.dtype = SM_F32, .ndim = 4, .shape = {g.n, g.o, g.oh, g.ow}};
+    call->meta[0] = (sm_meta){.dtype = SM_F32,
+                              .ndim = 4,
+                              .shape = {g.n, g.o, g.oh, g.ow},
+                              .channels_last = true};
     return SM_OK;
 }
 
@@ -122,7 +123,7 @@ static sm_status conv2d_forward(sm_call *call, sm_error *err) {
     const sm_conv2d_params *p = call->params;
     sm_tensor *x, *w = NULL, *b = NULL, *bias = call->n_in > 2 ? call->in[2] : NULL;
     sm_conv2d g = geometry(call->in[0]->shape, call->in[1]->shape, p);
-    sm_status status = sm_tensor_contiguous(call->in[0], &x, err);
+    sm_status status = sm_tensor_pixels(call->in[0], &x, err);
     if (status != SM_OK)
         return status;
     status = sm_tensor_contiguous(call->in[1], &w, err);
@@ -130,8 +131,8 @@ static sm_status conv2d_forward(sm_call *call, sm_error *err) {
         status = sm_tensor_contiguous(bias, &b, err);
     if (status == SM_OK)
         status = sm_conv2d_forward(&g, sm_f32(x), sm_f32(w), b ? sm_f32(b) : NULL,
-                                   sm_f32(call->out[0]), p->relu, err);
-    if (status == SM_OK && p->relu && call->record)
+                                   sm_f32(call->out[0]), p->limits, err);
+    if (status == SM_OK && sm_is_limited(p->limits) && call->record)
         status = sm_tensor_alias(call->out[0], &call->keep[0], err);
     sm_tensor_unref(x);
     sm_tensor_unref(w);
@@ -139,26 +140,41 @@ static sm_status conv2d_forward(sm_call *call, sm_error *err) {
     return status;
 }
 
-/* dy, dense; with relu only where y > 0. */
+typedef struct mask_job {
+    const float *dy, *y;
+    float *dz;
+    sm_limits limits;
+} mask_job;
+
+static void mask_range(void *context, int64_t begin, int64_t end, int thread) {
+    const mask_job *j = context;
+    (void)thread;
+    sm_norm_table()->mask(j->dz + begin, j->dy + begin, j->y + begin, end - begin,
+                          j->limits);
+}
+
+/* dy in the order of pixels, and only where y is within the limits. It is changed where
+ * it lies if nobody else sees it. */
 static sm_status masked_gradient(const sm_back *back, sm_tensor **out, sm_error *err) {
     const sm_conv2d_params *p = back->params;
-    sm_tensor *dy = back->dout[0], *y = back->keep[0];
-    if (!p->relu)
-        return sm_tensor_contiguous(dy, out, err);
-    sm_meta meta = sm_tensor_meta(dy);
-    sm_status status = sm_tensor_new(&meta, out, err);
-    if (status != SM_OK)
+    sm_tensor *dy;
+    sm_status status = sm_tensor_pixels(back->dout[0], &dy, err);
+    *out = dy;
+    if (status != SM_OK || !sm_is_limited(p->limits))
         return status;
-    sm_tensor *operands[] = {*out, dy, y, y};
-    sm_strided walk = {.operands = 4, .ndim = dy->ndim};
-    for (int k = 0; k < 4; k++) {
-        memcpy(walk.stride[k], operands[k]->stride, sizeof walk.stride[k]);
-        walk.data[k] = sm_tensor_data(operands[k]);
-        walk.item[k] = sizeof(float);
+    const bool ours = dy != back->dout[0] || dy->refs == 2;
+    if (!ours || dy->storage->refs > 1) {
+        sm_meta meta = sm_tensor_meta(dy);
+        meta.channels_last = true;
+        status = sm_tensor_new(&meta, out, err);
     }
-    memcpy(walk.shape, dy->shape, sizeof walk.shape);
-    sm_unary_grad_run(SM_RELU, (sm_scalars){0, 0}, &walk);
-    return SM_OK;
+    if (status == SM_OK) {
+        mask_job j = {sm_f32(dy), sm_f32(back->keep[0]), sm_f32(*out), p->limits};
+        sm_parallel_for(sm_tensor_numel(dy), 16384, mask_range, &j);
+    }
+    if (status != SM_OK || *out != dy)
+        sm_tensor_unref(dy);
+    return status;
 }
 
 static sm_status conv2d_backward_weight(sm_back *back, const sm_conv2d *g,
@@ -187,13 +203,13 @@ static sm_status conv2d_backward(sm_back *back, sm_error *err) {
     sm_status status = masked_gradient(back, &dy, err);
     if (status != SM_OK)
         return status;
-    status = sm_tensor_contiguous(back->in[0], &x, err);
+    status = sm_tensor_pixels(back->in[0], &x, err);
     if (status == SM_OK)
         status = sm_tensor_contiguous(back->in[1], &w, err);
     if (status == SM_OK)
         status = conv2d_backward_weight(back, &g, x, dy, err);
     if (status == SM_OK && back->want[0]) {
-        status = sm_din(back, 0, &dx, err);
+        status = sm_din_pixels(back, 0, &dx, err);
         if (status == SM_OK)
             status = sm_conv2d_backward_data(&g, sm_f32(dy), sm_f32(w), sm_f32(dx), err);
     }

@@ -20,6 +20,7 @@ sm_status sm_cast(sm_tensor *t, sm_dtype dtype, sm_tensor **out, sm_error *err) 
     }
     sm_meta meta = sm_tensor_meta(t);
     meta.dtype = dtype;
+    meta.channels_last = sm_tensor_is_channels_last(t);
     sm_status status = sm_tensor_new(&meta, out, err);
     if (status == SM_OK)
         sm_tensor_copy(*out, t);
@@ -67,6 +68,7 @@ static sm_status unary_check(sm_call *call, sm_error *err) {
     (void)err;
     sm_out_like(call, 0);
     call->meta[0].dtype = SM_F32;
+    sm_out_order(call);
     return SM_OK;
 }
 
@@ -86,7 +88,9 @@ static sm_status unary_forward(sm_call *call, sm_error *err) {
 static sm_status unary_backward(sm_back *back, sm_error *err) {
     const sm_unary_params *p = back->params;
     sm_tensor *din;
-    sm_status status = sm_din(back, 0, &din, err);
+    sm_status status = sm_tensor_is_channels_last(back->in[0])
+                           ? sm_din_pixels(back, 0, &din, err)
+                           : sm_din(back, 0, &din, err);
     if (status != SM_OK)
         return status;
     const sm_tensor *tensors[] = {din, back->dout[0], back->in[0], back->out[0]};
@@ -119,8 +123,10 @@ static sm_status broadcast(sm_call *call, int i, const char *name, sm_error *err
     const sm_tensor *x = call->in[i], *y = call->in[i + 1];
     sm_meta *meta = &call->meta[0];
     if (sm_broadcast_shape(x->ndim, x->shape, y->ndim, y->shape, &meta->ndim,
-                           meta->shape))
+                           meta->shape)) {
+        sm_out_order(call);
         return SM_OK;
+    }
     return sm_fail(err, SM_EINVAL, i + 2, "%s: shapes %s and %s do not broadcast", name,
                    sm_tensor_shape_text(a, x), sm_tensor_shape_text(b, y));
 }
@@ -245,6 +251,7 @@ static sm_status binary_operand(sm_back *back, int i, sm_tensor *a, sm_tensor *b
     if (same)
         return sm_din_unbroadcast(back, i, sm_tensor_ref(back->dout[0]), err);
     sm_meta meta = sm_tensor_meta(back->dout[0]);
+    meta.channels_last = sm_tensor_is_channels_last(back->dout[0]);
     sm_status status = sm_tensor_new(&meta, &full, err);
     if (status != SM_OK)
         return status;
@@ -426,6 +433,7 @@ static sm_status where_forward(sm_call *call, sm_error *err) {
 static sm_status where_operand(sm_back *back, int i, sm_tensor *zero, sm_error *err) {
     sm_tensor *full;
     sm_meta meta = sm_tensor_meta(back->dout[0]);
+    meta.channels_last = sm_tensor_is_channels_last(back->dout[0]);
     sm_status status = sm_tensor_new(&meta, &full, err);
     if (status != SM_OK)
         return status;

@@ -346,6 +346,10 @@ static sm_status cat_check(sm_call *call, sm_error *err) {
                                    &call->meta[0].shape[p->dim]))
             return sm_fail(err, SM_EINVAL, 1, "cat: the sizes overflow");
     }
+    call->meta[0].channels_last = true;
+    for (int i = 0; i < call->n_in; i++)
+        if (!sm_tensor_is_channels_last(call->in[i]))
+            call->meta[0].channels_last = false;
     return SM_OK;
 }
 

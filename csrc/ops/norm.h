@@ -2,16 +2,19 @@
 #ifndef SM_OPS_NORM_H
 #define SM_OPS_NORM_H
 
+#include "kernels/limits.h"
 #include "ops/op.h"
 
 /* Ioffe and Szegedy 2015. Operands: input [N,C,...], running mean [C], running variance
- * [C], weight [C], bias [C]; all but the input may be absent. In training the batch's
- * statistics normalise and the running ones are moved (in place): r = (1 - momentum) r +
- * momentum s, with the unbiased variance, as PyTorch does. */
+ * [C], weight [C], bias [C], a residual of the input's shape; all but the input may be
+ * absent. In training the batch's statistics normalise and the running ones are moved (in
+ * place): r = (1 - momentum) r + momentum s, with the unbiased variance, as PyTorch does.
+ * y = limits(norm(x) + residual): a residual and an activation cost no pass of their own.
+ */
 typedef struct sm_batch_norm_params {
     bool training;
-    bool relu; /* y = max(0, that): one pass less in each direction */
     float momentum, eps;
+    sm_limits limits;
 } sm_batch_norm_params;
 extern const sm_op sm_op_batch_norm;
 

@@ -1,6 +1,8 @@
 /* op.c: what ops share: gradients of inputs, common checks. See op.h. */
 #include "ops/op.h"
 
+#include <string.h>
+
 static sm_meta gradient_meta(const sm_back *back, int i) {
     sm_meta meta = back->in_meta[i];
     meta.dtype = SM_F32;
@@ -9,6 +11,14 @@ static sm_meta gradient_meta(const sm_back *back, int i) {
 
 sm_status sm_din(sm_back *back, int i, sm_tensor **out, sm_error *err) {
     sm_meta meta = gradient_meta(back, i);
+    sm_status status = sm_tensor_new(&meta, &back->din[i], err);
+    *out = back->din[i];
+    return status;
+}
+
+sm_status sm_din_pixels(sm_back *back, int i, sm_tensor **out, sm_error *err) {
+    sm_meta meta = gradient_meta(back, i);
+    meta.channels_last = true;
     sm_status status = sm_tensor_new(&meta, &back->din[i], err);
     *out = back->din[i];
     return status;
@@ -74,6 +84,16 @@ sm_status sm_want_ndim(const sm_call *call, int i, const char *name, int ndim,
 
 void sm_out_like(sm_call *call, int i) {
     call->meta[0] = sm_tensor_meta(call->in[i]);
+}
+
+void sm_out_order(sm_call *call) {
+    sm_meta *meta = &call->meta[0];
+    for (int i = 0; i < call->n_in; i++) {
+        const sm_tensor *t = call->in[i];
+        if (t && t->ndim == meta->ndim && sm_tensor_is_channels_last(t) &&
+            memcmp(t->shape, meta->shape, (size_t)t->ndim * sizeof *t->shape) == 0)
+            meta->channels_last = true;
+    }
 }
 
 const char *sm_op_label(const sm_op *op, const void *params) {

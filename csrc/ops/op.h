@@ -6,13 +6,13 @@
  * graph.
  *
  *     check     does all validation and describes the outputs (call->meta). Nothing is
- * validated later. forward   reads call->in, writes call->out (contiguous, contents
- * undefined). If call->record, it may leave tensors that only backward needs in
- * call->keep (the node owns them then). backward  reads back->dout (gradients of the
- * outputs: same shape, NOT always contiguous, NULL where no gradient arrived), the saved
- * tensors and params; for each input i with back->want[i] it provides the gradient
- * through one of the sm_din functions below. Exactly the inputs named in `save_in` and
- * outputs in `save_out` (bit masks) are there.
+ * validated later. forward   reads call->in, writes call->out (contiguous or, where check
+ * set channels_last, so; contents undefined). If call->record, it may leave tensors that
+ * only backward needs in call->keep (the node owns them then). backward  reads back->dout
+ * (gradients of the outputs: same shape, NOT always contiguous, NULL where no gradient
+ * arrived), the saved tensors and params; for each input i with back->want[i] it provides
+ * the gradient through one of the sm_din functions below. Exactly the inputs named in
+ * `save_in` and outputs in `save_out` (bit masks) are there.
  *
  * A view op sets `view` instead of forward: it turns the input's view into the output's.
  *
@@ -80,6 +80,8 @@ typedef struct sm_op {
  * for instance sm_tensor_ref(back->dout[0]). It is never written to afterwards unless
  * nobody else holds it. */
 sm_status sm_din(sm_back *back, int i, sm_tensor **out, sm_error *err);
+/* sm_din in the order [N,...,C] (sm_tensor_pixels). */
+sm_status sm_din_pixels(sm_back *back, int i, sm_tensor **out, sm_error *err);
 sm_status sm_din_zeros(sm_back *back, int i, sm_tensor **out, sm_error *err);
 sm_status sm_din_add(sm_back *back, int i, sm_tensor **out, sm_error *err);
 sm_status sm_din_give(sm_back *back, int i, sm_tensor *t, sm_error *err);
@@ -98,5 +100,7 @@ sm_status sm_want_ndim(const sm_call *call, int i, const char *name, int ndim,
 const char *sm_op_label(const sm_op *op, const void *params);
 /* The first output gets the shape and dtype of input i. */
 void sm_out_like(sm_call *call, int i);
+/* The first output is channels-last where an input of its shape is. */
+void sm_out_order(sm_call *call);
 
 #endif

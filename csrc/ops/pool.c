@@ -15,7 +15,8 @@ static int64_t out_size(int64_t in, int64_t kernel, int64_t stride, int64_t pad,
 }
 
 static sm_pool2d geometry(const int64_t *shape, const sm_pool_params *p) {
-    sm_pool2d g = {.planes = shape[0] * shape[1],
+    sm_pool2d g = {.n = shape[0],
+                   .c = shape[1],
                    .h = shape[2],
                    .w = shape[3],
                    .kh = p->kernel[0],
@@ -68,6 +69,7 @@ static sm_status pool_check(sm_call *call, sm_error *err) {
     sm_out_like(call, 0);
     call->meta[0].shape[2] = g.oh;
     call->meta[0].shape[3] = g.ow;
+    call->meta[0].channels_last = true;
     return SM_OK;
 }
 
@@ -76,7 +78,7 @@ static sm_status pool_check(sm_call *call, sm_error *err) {
 static sm_status max_pool2d_forward(sm_call *call, sm_error *err) {
     sm_pool2d g = geometry(call->in[0]->shape, call->params);
     sm_tensor *x;
-    sm_status status = sm_tensor_contiguous(call->in[0], &x, err);
+    sm_status status = sm_tensor_pixels(call->in[0], &x, err);
     if (status != SM_OK)
         return status;
     sm_meta meta = call->meta[0];
@@ -90,13 +92,13 @@ static sm_status max_pool2d_forward(sm_call *call, sm_error *err) {
     return status;
 }
 
-/* Runs fn with dy and a fresh dx, both dense. */
+/* Runs fn with dy and a fresh dx, both in the order of pixels. */
 static sm_status with_gradients(sm_back *back, sm_tensor **dy, sm_tensor **dx,
                                 sm_error *err) {
-    sm_status status = sm_tensor_contiguous(back->dout[0], dy, err);
+    sm_status status = sm_tensor_pixels(back->dout[0], dy, err);
     if (status != SM_OK)
         return status;
-    status = sm_din(back, 0, dx, err);
+    status = sm_din_pixels(back, 0, dx, err);
     if (status != SM_OK)
         sm_tensor_unref(*dy);
     return status;
@@ -129,7 +131,7 @@ typedef void (*plane_fn)(const sm_pool2d *g, const float *from, float *to);
 static sm_status run_forward(sm_call *call, const sm_pool2d *g, plane_fn fn,
                              sm_error *err) {
     sm_tensor *x;
-    sm_status status = sm_tensor_contiguous(call->in[0], &x, err);
+    sm_status status = sm_tensor_pixels(call->in[0], &x, err);
     if (status != SM_OK)
         return status;
     fn(g, sm_f32(x), sm_f32(call->out[0]));
@@ -170,7 +172,8 @@ const sm_op sm_op_avg_pool2d = {.name = "avg_pool2d",
 /* ---- adaptive average ---- */
 
 static sm_pool2d adaptive_geometry(const int64_t *shape, const sm_adaptive_params *p) {
-    return (sm_pool2d){.planes = shape[0] * shape[1],
+    return (sm_pool2d){.n = shape[0],
+                       .c = shape[1],
                        .h = shape[2],
                        .w = shape[3],
                        .oh = p->size[0],
@@ -197,6 +200,7 @@ static sm_status adaptive_check(sm_call *call, sm_error *err) {
     sm_out_like(call, 0);
     call->meta[0].shape[2] = p->size[0];
     call->meta[0].shape[3] = p->size[1];
+    call->meta[0].channels_last = true;
     return SM_OK;
 }
 

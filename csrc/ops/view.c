@@ -62,7 +62,7 @@ static bool view_strides(const sm_tensor *t, const sm_meta *to, int64_t *stride)
 }
 
 bool sm_can_view(const sm_tensor *t, const sm_reshape_params *params) {
-    sm_meta meta;
+    sm_meta meta = {0};
     int64_t stride[SM_MAX_DIMS];
     return resolve_shape(t, params, &meta) && view_strides(t, &meta, stride);
 }

@@ -89,6 +89,22 @@ bool sm_tensor_is_contiguous(const sm_tensor *t) {
     return true;
 }
 
+/* The dimensions in the order N, ..., C. */
+static bool has_pixel_strides(const sm_tensor *t) {
+    int64_t step = 1;
+    for (int k = 0; k < t->ndim; k++) {
+        int d = k == 0 ? 1 : k == t->ndim - 1 ? 0 : t->ndim - k;
+        if (t->shape[d] != 1 && t->stride[d] != step)
+            return false;
+        step *= t->shape[d];
+    }
+    return true;
+}
+
+bool sm_tensor_is_channels_last(const sm_tensor *t) {
+    return t->ndim >= 3 && !sm_tensor_is_contiguous(t) && has_pixel_strides(t);
+}
+
 sm_meta sm_tensor_meta(const sm_tensor *t) {
     sm_meta meta = {.dtype = t->dtype, .ndim = t->ndim};
     memcpy(meta.shape, t->shape, sizeof meta.shape);

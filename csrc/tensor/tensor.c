@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "kernels/strided.h"
+#include "kernels/transpose.h"
 
 void (*sm_tensor_node_unref)(struct sm_node *node);
 
@@ -31,6 +32,16 @@ static void storage_unref(sm_storage *s) {
     sm_free(s);
 }
 
+static void pixel_strides(int ndim, const int64_t *shape, int64_t *stride) {
+    int64_t step = shape[1];
+    stride[1] = 1;
+    for (int d = ndim - 1; d > 1; d--) {
+        stride[d] = step;
+        step *= shape[d];
+    }
+    stride[0] = step;
+}
+
 sm_status sm_tensor_new(const sm_meta *meta, sm_tensor **out, sm_error *err) {
     int64_t numel = 0;
     sm_status status = sm_meta_numel(meta, "tensor", &numel, err);
@@ -48,7 +59,10 @@ sm_status sm_tensor_new(const sm_meta *meta, sm_tensor **out, sm_error *err) {
     t->dtype = meta->dtype;
     t->ndim = meta->ndim;
     memcpy(t->shape, meta->shape, sizeof t->shape);
-    sm_contiguous_strides(t->ndim, t->shape, t->stride);
+    if (meta->channels_last && meta->ndim >= 3 && numel > 0)
+        pixel_strides(t->ndim, t->shape, t->stride);
+    else
+        sm_contiguous_strides(t->ndim, t->shape, t->stride);
     *out = t;
     return SM_OK;
 }
@@ -144,10 +158,28 @@ static const sm_strided_fn copy_loops[SM_DTYPE_COUNT][SM_DTYPE_COUNT] = {
     {i64_from_f32, i64_from_i64, i64_from_u8},
     {u8_from_f32, u8_from_i64, u8_from_u8}};
 
+/* From one dense order of images to the other. */
+static bool copy_turned(sm_tensor *dst, const sm_tensor *src) {
+    bool turns = dst->dtype == SM_F32 && src->dtype == SM_F32 && dst->ndim >= 3 &&
+                 sm_tensor_same_shape(dst, src) && sm_tensor_numel(dst) > 0;
+    int64_t c = dst->shape[1], l = 1;
+    for (int d = 2; d < dst->ndim; d++)
+        l *= dst->shape[d];
+    if (turns && sm_tensor_is_channels_last(dst) && sm_tensor_is_contiguous(src))
+        sm_transpose_f32(dst->shape[0], c, l, sm_f32(src), sm_f32(dst));
+    else if (turns && sm_tensor_is_contiguous(dst) && sm_tensor_is_channels_last(src))
+        sm_transpose_f32(dst->shape[0], l, c, sm_f32(src), sm_f32(dst));
+    else
+        return false;
+    return true;
+}
+
 void sm_tensor_copy(sm_tensor *dst, const sm_tensor *src) {
+    dst->storage->version++;
+    if (copy_turned(dst, src))
+        return;
     sm_strided w = pair_walk(dst, src);
     sm_strided_run(&w, copy_loops[dst->dtype][src->dtype], NULL);
-    dst->storage->version++;
 }
 
 static void fill_f32(const void *context, int64_t n, char *const *data,
@@ -211,6 +243,29 @@ sm_status sm_tensor_contiguous(sm_tensor *t, sm_tensor **out, sm_error *err) {
         return SM_OK;
     }
     sm_meta meta = sm_tensor_meta(t);
+    sm_status status = sm_tensor_new(&meta, out, err);
+    if (status == SM_OK)
+        sm_tensor_copy(*out, t);
+    return status;
+}
+
+/* Whether both orders are the same one. */
+static bool has_one_order(const sm_tensor *t) {
+    int64_t l = 1;
+    for (int d = 2; d < t->ndim; d++)
+        l *= t->shape[d];
+    return t->ndim < 3 || t->shape[1] == 1 || l == 1 || sm_tensor_numel(t) == 0;
+}
+
+sm_status sm_tensor_pixels(sm_tensor *t, sm_tensor **out, sm_error *err) {
+    /* [N,C] has one pixel; so has whatever has one channel, or sizes of 1 behind it. */
+    if (sm_tensor_is_channels_last(t) ||
+        (sm_tensor_is_contiguous(t) && has_one_order(t))) {
+        *out = sm_tensor_ref(t);
+        return SM_OK;
+    }
+    sm_meta meta = sm_tensor_meta(t);
+    meta.channels_last = true;
     sm_status status = sm_tensor_new(&meta, out, err);
     if (status == SM_OK)
         sm_tensor_copy(*out, t);

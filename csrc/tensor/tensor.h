@@ -27,6 +27,7 @@ typedef struct sm_meta {
     sm_dtype dtype;
     int ndim;
     int64_t shape[SM_MAX_DIMS];
+    bool channels_last; /* lay it out so (see below); never set by sm_tensor_meta */
 } sm_meta;
 
 typedef struct sm_storage {
@@ -65,7 +66,8 @@ size_t sm_dtype_size(sm_dtype dtype);
 sm_status sm_meta_numel(const sm_meta *meta, const char *what, int64_t *numel,
                         sm_error *err);
 
-/* A contiguous tensor with undefined contents. */
+/* A dense tensor with undefined contents: contiguous, or channels-last if meta says so.
+ */
 sm_status sm_tensor_new(const sm_meta *meta, sm_tensor **out, sm_error *err);
 /* The same, filled with zeros. */
 sm_status sm_tensor_zeros(const sm_meta *meta, sm_tensor **out, sm_error *err);
@@ -80,6 +82,11 @@ extern void (*sm_tensor_node_unref)(struct sm_node *node);
 
 int64_t sm_tensor_numel(const sm_tensor *t);
 bool sm_tensor_is_contiguous(const sm_tensor *t);
+/* Channels-last: [N,C,...] whose channels lie together in memory, as [N,...,C]. It is how
+ * image layers compute: a vector holds the channels of one pixel. False for tensors of
+ * fewer than 3 dimensions and for those that are contiguous as well (C is 1, or all sizes
+ * behind C are). */
+bool sm_tensor_is_channels_last(const sm_tensor *t);
 sm_meta sm_tensor_meta(const sm_tensor *t);
 bool sm_tensor_same_shape(const sm_tensor *a, const sm_tensor *b);
 /* Fills strides (in elements) of a contiguous tensor of that shape. */
@@ -108,6 +115,8 @@ void sm_tensor_copy(sm_tensor *dst, const sm_tensor *src);
 /* *out = t itself with one more reference if it is contiguous, else a contiguous copy
  * outside the graph. */
 sm_status sm_tensor_contiguous(sm_tensor *t, sm_tensor **out, sm_error *err);
+/* The same for the order [N,...,C] of a tensor [N,C,...]: *out's data is dense in it. */
+sm_status sm_tensor_pixels(sm_tensor *t, sm_tensor **out, sm_error *err);
 /* Fills with a value (converted as in sm_tensor_copy). Moves the version. */
 void sm_tensor_fill(sm_tensor *t, double value);
 /* dst += src, float32, same shape, any strides (a dst stride of 0 sums, as the gradient

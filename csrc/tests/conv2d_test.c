@@ -65,11 +65,11 @@ static void report(const sm_conv2d *g, const char *pass, double error) {
 }
 
 static void forward(const sm_conv2d *g, const float *x, const float *w, const float *bias,
-                    bool relu) {
+                    sm_limits limits) {
     int64_t count = g->n * g->o * g->oh * g->ow, terms = g->c / g->groups * g->kh * g->kw;
     float *got = poison(count), *want = poison(count);
-    sm_conv2d_forward_ref(g, x, w, bias, want, relu);
-    CHECK(sm_conv2d_forward(g, x, w, bias, got, relu, NULL) == SM_OK);
+    sm_conv2d_forward_ref(g, x, w, bias, want, limits);
+    CHECK(sm_conv2d_forward(g, x, w, bias, got, limits, NULL) == SM_OK);
     report(g, "forward", difference(got, want, count, terms));
     sm_free(got);
     sm_free(want);
@@ -109,8 +109,9 @@ static void check_shape(sm_conv2d g) {
     float *x = noise(g.n * g.c * g.h * g.w),
           *w = noise(g.o * (g.c / g.groups) * g.kh * g.kw);
     float *dy = noise(g.n * g.o * g.oh * g.ow), *bias = noise(g.o);
-    forward(&g, x, w, bias, false);
-    forward(&g, x, w, NULL, true);
+    forward(&g, x, w, bias, sm_no_limits);
+    forward(&g, x, w, NULL, (sm_limits){0, INFINITY});
+    forward(&g, x, w, bias, (sm_limits){0, 6});
     backward_data(&g, dy, w);
     backward_weight(&g, x, dy, true);
     backward_weight(&g, x, dy, false);
@@ -198,8 +199,10 @@ static void keeps_nan(void) {
     float *x = noise(g.c * 36), *w = noise(g.o * g.c * 9), *y = poison(g.o * 36);
     x[0] = NAN;
     for (int relu = 0; relu < 2; relu++) {
-        CHECK(sm_conv2d_forward(&g, x, w, NULL, y, relu, NULL) == SM_OK);
-        CHECK(isnan(y[0]) && isnan(y[7]) && !isnan(y[2]) && !isnan(y[35]));
+        const sm_limits limits = relu ? (sm_limits){0, 6} : sm_no_limits;
+        CHECK(sm_conv2d_forward(&g, x, w, NULL, y, limits, NULL) == SM_OK);
+        CHECK(isnan(y[0]) && isnan(y[7 * g.o]) && !isnan(y[2 * g.o]) &&
+              !isnan(y[35 * g.o]));
     }
     sm_free(x);
     sm_free(w);
@@ -213,7 +216,7 @@ static void out_of_memory(void) {
     sm_mem_get_stats(&stats);
     sm_mem_set_limit(stats.live + 4096);
     sm_error err = {0};
-    CHECK(sm_conv2d_forward(&g, x, w, NULL, y, false, &err) == SM_ENOMEM &&
+    CHECK(sm_conv2d_forward(&g, x, w, NULL, y, sm_no_limits, &err) == SM_ENOMEM &&
           err.message[0]);
     CHECK(sm_conv2d_backward_data(&g, y, w, x, &err) == SM_ENOMEM);
     CHECK(sm_conv2d_backward_weight(&g, x, y, w, NULL, &err) == SM_ENOMEM);

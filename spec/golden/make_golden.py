@@ -182,7 +182,7 @@ for name, x, w, o in conv:
 case("conv2d uneven", "F.conv2d(a, b, nil, { stride = {1, 2}, padding = {0, 2}, dilation = {2, 1} })",
      lambda a, b: F.conv2d(a, b, None, stride=(1, 2), padding=(0, 2), dilation=(2, 1)), (2, 2, 7, 6),
      (3, 2, 3, 2), tol=2e-5)
-case("conv2d relu", "F.conv2d(a, b, c, { relu = true })", lambda a, b, c: F.conv2d(a, b, c).relu(),
+case("conv2d relu", "F.conv2d(a, b, c, { activation = 'relu' })", lambda a, b, c: F.conv2d(a, b, c).relu(),
      (2, 2, 5, 5), (3, 2, 3, 3), (3,), tol=2e-5)
 pools = [("2x2", (2, 2, 6, 6), {"kernel_size": 2}), ("odd", (1, 2, 7, 5), {"kernel_size": 2}),
          ("ceil", (1, 2, 7, 5), {"kernel_size": 2, "ceil_mode": True}),
@@ -203,7 +203,7 @@ case("adaptive_avg_pool2d global", "F.adaptive_avg_pool2d(a, 1)", lambda a: F.ad
      (2, 3, 4, 5))
 case("batch_norm training", "F.batch_norm(a, nil, nil, b, c, { training = true })",
      lambda a, b, c: F.batch_norm(a, None, None, b, c, training=True), (3, 2, 4, 5), (2,), (2,))
-case("batch_norm training relu", "F.batch_norm(a, nil, nil, b, c, { training = true, relu = true })",
+case("batch_norm training relu", "F.batch_norm(a, nil, nil, b, c, { training = true, activation = 'relu' })",
      lambda a, b, c: F.batch_norm(a, None, None, b, c, training=True).relu(), (3, 2, 4, 5), (2,), (2,))
 case("batch_norm 2-D", "F.batch_norm(a, nil, nil, nil, nil, { training = true })",
      lambda a: F.batch_norm(a, None, None, training=True), (6, 3))

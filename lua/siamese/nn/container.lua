@@ -77,11 +77,13 @@ end
 -- @usage nn.Sequential{ nn.Linear{ in_features = 4, out_features = 2 }, nn.ReLU{} }
 M.Sequential = list_class("Sequential")
 
---- Whether `module` can do the ReLU of `behind` in its own pass. Both must have the forward that says so:
--- a subclass with another forward runs by itself.
+local FUSED = { relu = { activation = "relu" }, relu6 = { activation = "relu6" } }
+
+--- Whether `module` can do the activation of `behind` in its own pass. Both must have the forward that says
+-- so: a subclass with another forward runs by itself.
 local function fuses(module, behind)
-   return module.fuses_relu ~= nil and module.fuses_relu == module.forward
-      and behind.is_relu ~= nil and behind.is_relu == behind.forward
+   return module.fuses_activation ~= nil and module.fuses_activation == module.forward
+      and behind.is_activation ~= nil and behind.is_activation == behind.forward
 end
 
 local function run(children, i, may_fuse, ...)
@@ -89,7 +91,7 @@ local function run(children, i, may_fuse, ...)
    if not child then
       return ...
    elseif may_fuse and behind and fuses(child[2], behind[2]) then
-      return run(children, i + 2, may_fuse, child[2]:forward((...), true))
+      return run(children, i + 2, may_fuse, child[2]:forward((...), FUSED[behind[2].activation]))
    end
    return run(children, i + 1, may_fuse, child[2](...))
 end

@@ -55,7 +55,10 @@ function M.Conv2d:init(opts)
    self.options = o
    self.call_options = { stride = options.check_pair(name, o, "stride", 1, 4), padding = padding,
       dilation = options.check_pair(name, o, "dilation", 1, 4), groups = o.groups }
-   self.relu_options = options.extend(self.call_options, { relu = true })
+   self.fused_options = {}
+   for _, activation in ipairs{ "relu", "relu6" } do
+      self.fused_options[activation] = options.extend(self.call_options, { activation = activation })
+   end
    self.weight = parameter{ o.out_channels, o.in_channels // o.groups, kernel[1], kernel[2] }
    if o.bias then
       self.bias = parameter{ o.out_channels }
@@ -63,11 +66,12 @@ function M.Conv2d:init(opts)
    start(self.weight, self.bias, o.in_channels // o.groups * kernel[1] * kernel[2])
 end
 
-function M.Conv2d:forward(x, relu)
-   return F.conv2d(x, self.weight, self.bias, relu and self.relu_options or self.call_options)
+function M.Conv2d:forward(x, fused)
+   return F.conv2d(x, self.weight, self.bias,
+      fused and self.fused_options[fused.activation] or self.call_options)
 end
 
-M.Conv2d.fuses_relu = M.Conv2d.forward
+M.Conv2d.fuses_activation = M.Conv2d.forward
 
 function M.Conv2d:extra_repr()
    local o = self.options
@@ -130,24 +134,16 @@ local function init_batch_norm(self, opts)
       self:register_buffer("running_var", core.ones(o.num_features))
       self:register_buffer("num_batches_tracked", core.tensor(0, { dtype = "int64" }))
    end
-   -- Indexed by whether a ReLU is fused.
-   self.train_options, self.eval_options = {}, {}
-   for _, relu in ipairs{ false, true } do
-      self.train_options[relu] = { training = true, momentum = o.momentum, eps = o.eps, relu = relu }
-      self.eval_options[relu] = { training = not o.track_running_stats, eps = o.eps, relu = relu }
-   end
 end
 
-local function forward_batch_norm(self, x, relu)
-   local mode = self.eval_options
-   if self.training then
-      mode = self.train_options
-      if self.num_batches_tracked then
-         self.num_batches_tracked:add_(1)
-      end
+local function forward_batch_norm(self, x, fused)
+   local o = self.options
+   if self.training and self.num_batches_tracked then
+      self.num_batches_tracked:add_(1)
    end
    return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias,
-      mode[relu == true])
+      { training = self.training or not o.track_running_stats, momentum = o.momentum, eps = o.eps,
+         activation = fused and fused.activation, residual = fused and fused.residual })
 end
 
 local function repr_batch_norm(self)
@@ -160,16 +156,16 @@ local function batch_norm(name, dims)
    local class = Module:extend(name)
    class.init = init_batch_norm
    class.extra_repr = repr_batch_norm
-   function class:forward(x, relu)
+   function class:forward(x, fused)
       if not core.is_tensor(x) then
          error(("nn.%s: expected a tensor, got %s"):format(name, type(x)), 2)
       elseif not dims[x.ndim] then
          error(("nn.%s: input must be %s, got [%s]"):format(name, dims.text,
             table.concat(x.shape, ",")), 2)
       end
-      return forward_batch_norm(self, x, relu)
+      return forward_batch_norm(self, x, fused)
    end
-   class.fuses_relu = class.forward
+   class.fuses_activation = class.forward
    return class
 end
 
@@ -252,10 +248,12 @@ local function repr_of(...)
    end
 end
 
---- Identity{}, ReLU{}, Sigmoid{}, Tanh{}: any shape.
+--- Identity{}, ReLU{}, ReLU6{} (max(0, min(6, x))), Sigmoid{}, Tanh{}: any shape.
 simple("Identity", {}, nil, function(_, ...) return ... end)
 simple("ReLU", {}, nil, function(_, x) return F.relu(x) end)
-M.ReLU.is_relu = M.ReLU.forward
+M.ReLU.activation, M.ReLU.is_activation = "relu", M.ReLU.forward
+simple("ReLU6", {}, nil, function(_, x) return x:clamp(0, 6) end)
+M.ReLU6.activation, M.ReLU6.is_activation = "relu6", M.ReLU6.forward
 simple("Sigmoid", {}, nil, function(_, x) return F.sigmoid(x) end)
 simple("Tanh", {}, nil, function(_, x) return F.tanh(x) end)
 
