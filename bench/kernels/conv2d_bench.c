@@ -67,7 +67,9 @@ typedef struct arrays {
 
 static void pass(const arrays *a, int which) {
     if (which == SM_CONV2D_FORWARD)
-        sm_conv2d_forward(&a->g, a->x, a->w, a->bias, a->y, sm_no_limits, NULL);
+        sm_conv2d_forward(&a->g, a->x, a->w,
+                          &(sm_conv2d_finish){.bias = a->bias, .limits = sm_no_limits},
+                          a->y, NULL);
     else if (which == SM_CONV2D_BACKWARD_DATA)
         sm_conv2d_backward_data(&a->g, a->y, a->w, a->dx, NULL);
     else

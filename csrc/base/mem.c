@@ -1,10 +1,10 @@
-/* mem.c: a caching allocator with size classes. See mem.h.
+/* mem.c: a caching allocator. See mem.h.
  *
- * A size class is a power of two and an eighth-step above it (64, 128, ..., 512, 576,
- * 640, ...), so a block wastes at most an eighth. Each block has a 64-byte header in
- * front that holds its class; free blocks of one class are a singly linked list through
- * their own first bytes. Under AddressSanitizer nothing is rounded up or kept, so that it
- * sees every overrun and every use after free.
+ * Small blocks have size classes: a power of two and an eighth-step above it (64, 128,
+ * ..., 512, 576, 640, ...), so a block wastes at most an eighth; free blocks of one class
+ * are a singly linked list. Large ones are cut from regions (region.h). Under
+ * AddressSanitizer nothing is rounded up or kept, so that it sees every overrun and every
+ * use after free.
  */
 #include "base/mem.h"
 
@@ -14,6 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/region.h"
+
 #if defined(__SANITIZE_ADDRESS__)
 #define CACHING 0
 #elif defined(__has_feature)
@@ -22,19 +24,16 @@
 #define CACHING 1
 #endif
 
-enum { ALIGNMENT = 64, STEPS = 8, CLASSES = 60 * STEPS };
+enum { ALIGNMENT = SM_BLOCK_HEADER, STEPS = 8, CLASSES = 8 * STEPS };
+
+static const size_t LARGE = (size_t)64 << 10; /* from here on out of regions */
 
 /* The cache may always hold this much; above it, no more than is in use. */
 static const size_t CACHE_FLOOR = (size_t)256 << 20;
 
-typedef struct header {
-    size_t bytes; /* usable bytes of the block, without this header */
-    int class_index;
-    struct header *next; /* while free */
-    char padding[ALIGNMENT - sizeof(size_t) - 2 * sizeof(void *)];
-} header;
+typedef sm_block header;
 
-_Static_assert(sizeof(header) == ALIGNMENT, "the header keeps blocks aligned");
+_Static_assert(sizeof(header) <= ALIGNMENT, "the header keeps blocks aligned");
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static header *free_lists[CLASSES];
@@ -65,15 +64,17 @@ static size_t machine_memory(void) {
     return least;
 }
 
-/* Rounds `bytes` up to its class; returns the class, or -1 when it is absurdly large. */
+/* Rounds `bytes` up to its class; returns the class, SM_LARGE for a large block. */
 static int size_class(size_t bytes, size_t *rounded) {
     if (bytes <= 512) {
         size_t units = bytes ? (bytes + ALIGNMENT - 1) / ALIGNMENT : 1;
         *rounded = units * ALIGNMENT;
         return (int)units - 1; /* 0..7 */
     }
-    if (bytes > SIZE_MAX / 4)
-        return -1;
+    if (bytes >= LARGE) {
+        *rounded = bytes;
+        return SM_LARGE;
+    }
     int log2 = 63 - __builtin_clzll((unsigned long long)(bytes - 1)); /* >= 9 */
     size_t step = (size_t)1 << (log2 - 3);
     size_t above = (bytes - ((size_t)1 << log2) + step - 1) / step; /* 1..8 */
@@ -81,66 +82,80 @@ static int size_class(size_t bytes, size_t *rounded) {
     return (log2 - 8) * STEPS + (int)above - 1;
 }
 
-/* Under the lock: gives cached blocks back to the system until at most `keep` bytes
- * remain. */
-static void shrink_cache(size_t keep) {
-    for (int c = CLASSES - 1; c >= 0 && stats.cached > keep; c--) {
-        while (free_lists[c] && stats.cached > keep) {
+static size_t small_cached;
+
+static size_t cached(void) {
+    return small_cached + sm_region_free_bytes();
+}
+
+/* Under the lock: gives all cached memory back to the system. */
+static void trim(void) {
+    for (int c = 0; c < CLASSES; c++)
+        while (free_lists[c]) {
             header *h = free_lists[c];
             free_lists[c] = h->next;
-            stats.cached -= h->bytes;
             free(h);
         }
-    }
+    small_cached = 0;
+    sm_region_trim();
+}
+
+static header *header_of(void *block) {
+    return (header *)((char *)block - ALIGNMENT);
 }
 
 static header *system_block(size_t rounded, int class_index) {
     void *p = NULL;
-    if (posix_memalign(&p, ALIGNMENT, rounded + sizeof(header)) != 0)
+    if (rounded > SIZE_MAX - ALIGNMENT ||
+        posix_memalign(&p, ALIGNMENT, rounded + ALIGNMENT) != 0)
         return NULL;
     header *h = p;
-    h->bytes = rounded;
-    h->class_index = class_index;
+    *h = (header){.bytes = rounded, .class_index = class_index};
+    return h;
+}
+
+/* A block from the cache or, setting *grew, from the system. */
+static header *take(size_t rounded, int class_index, bool *grew) {
+    if (CACHING && class_index == SM_LARGE)
+        return sm_region_alloc(rounded, grew);
+    header *h = CACHING ? free_lists[class_index] : NULL;
+    *grew = !h;
+    if (!h)
+        return system_block(rounded, class_index);
+    free_lists[class_index] = h->next;
+    small_cached -= h->bytes;
     return h;
 }
 
 void *sm_alloc(size_t bytes) {
     size_t rounded;
     int c = size_class(bytes, &rounded);
-    if (c < 0 || c >= CLASSES)
-        return NULL;
     if (!CACHING)
         rounded = bytes;
     pthread_mutex_lock(&lock);
     header *h = NULL;
+    bool grew = false;
     if (!limit)
         limit = machine_memory();
     if (rounded <= limit && stats.live <= limit - rounded) {
-        h = free_lists[c];
-        if (h) {
-            free_lists[c] = h->next;
-            stats.cached -= h->bytes;
-        } else {
-            stats.system_calls++;
-            if (stats.live + stats.cached > limit - rounded)
-                shrink_cache(
-                    0); /* what waits counts, too, towards what the machine has */
-            h = system_block(rounded, c);
-            if (!h && stats.cached) {
-                shrink_cache(0);
-                h = system_block(rounded, c);
-            }
+        /* What waits counts, too, towards what the machine has. */
+        if (stats.live + cached() > limit - rounded)
+            trim();
+        h = take(rounded, c, &grew);
+        if (!h) {
+            trim();
+            h = take(rounded, c, &grew);
         }
     }
     if (h) {
-        h->next = NULL;
         stats.allocs++;
+        stats.system_calls += grew;
         stats.live += h->bytes;
         if (stats.live > stats.peak)
             stats.peak = stats.live;
     }
     pthread_mutex_unlock(&lock);
-    return h ? h + 1 : NULL;
+    return h ? (char *)h + ALIGNMENT : NULL;
 }
 
 void *sm_calloc(size_t bytes) {
@@ -167,37 +182,41 @@ void *sm_realloc(void *block, size_t bytes) {
 void sm_free(void *block) {
     if (!block)
         return;
-    header *h = (header *)block - 1;
+    header *h = header_of(block);
     pthread_mutex_lock(&lock);
     stats.live -= h->bytes;
-    if (CACHING) {
-        stats.cached += h->bytes;
-        h->next = free_lists[h->class_index];
-        free_lists[h->class_index] = h;
-        /* As much as was ever in use may wait to be in use again; rounding may leave a
-         * little more. */
-        size_t keep = stats.peak > CACHE_FLOOR ? stats.peak : CACHE_FLOOR;
-        if (stats.cached > keep + keep / 4)
-            shrink_cache(keep);
-    } else {
+    if (!CACHING) {
         free(h);
+    } else {
+        if (h->class_index == SM_LARGE) {
+            sm_region_free(h);
+        } else {
+            small_cached += h->bytes;
+            h->next = free_lists[h->class_index];
+            free_lists[h->class_index] = h;
+        }
+        /* As much as was ever in use may wait to be in use again. */
+        size_t keep = stats.peak > CACHE_FLOOR ? stats.peak : CACHE_FLOOR;
+        if (cached() > keep + keep / 4)
+            trim();
     }
     pthread_mutex_unlock(&lock);
 }
 
 size_t sm_block_size(const void *block) {
-    return ((const header *)block - 1)->bytes;
+    return header_of((void *)block)->bytes;
 }
 
 void sm_mem_trim(void) {
     pthread_mutex_lock(&lock);
-    shrink_cache(0);
+    trim();
     pthread_mutex_unlock(&lock);
 }
 
 void sm_mem_get_stats(sm_mem_stats *out) {
     pthread_mutex_lock(&lock);
     *out = stats;
+    out->cached = cached();
     pthread_mutex_unlock(&lock);
 }
 

@@ -1,10 +1,10 @@
 /* mem.h: the one place that asks the system for memory.
  *
- * Blocks are 64-byte aligned. A freed block goes to a list of its size class and is
- * handed out again from there, so that a training step in its steady state asks the
- * system for nothing. The caches are given back by sm_mem_trim(), by an allocation that
- * would otherwise fail, and when they hold more than the program has in use (and more
- * than a floor). All functions may be called from any thread.
+ * Blocks are 64-byte aligned. Freed memory is kept and handed out again, so that a
+ * training step in its steady state asks the system for nothing. The caches are given
+ * back by sm_mem_trim(), by an allocation that would otherwise fail, and when they hold
+ * more than the program has in use (and more than a floor). All functions may be called
+ * from any thread.
  */
 #ifndef SM_BASE_MEM_H
 #define SM_BASE_MEM_H
@@ -16,7 +16,7 @@
 typedef struct sm_mem_stats {
     size_t live;           /* bytes handed out and not freed */
     size_t peak;           /* the most that `live` has been since sm_mem_reset_peak() */
-    size_t cached;         /* bytes that wait in the free lists */
+    size_t cached;         /* bytes that wait to be handed out again */
     uint64_t allocs;       /* calls of sm_alloc so far */
     uint64_t system_calls; /* of these, the ones that had to ask the system */
 } sm_mem_stats;

@@ -14,7 +14,7 @@ typedef struct candidate {
     const char *name;
     bool (*suits)(const sm_conv2d *g, sm_conv2d_pass pass);
     sm_status (*forward)(const sm_conv2d *g, const float *x, const float *w,
-                         const float *bias, float *y, sm_limits limits, sm_error *err);
+                         const sm_conv2d_finish *finish, float *y, sm_error *err);
     sm_status (*backward_data)(const sm_conv2d *g, const float *dy, const float *w,
                                float *dx, sm_error *err);
     sm_status (*backward_weight)(const sm_conv2d *g, const float *x, const float *dy,
@@ -31,10 +31,9 @@ static bool anything(const sm_conv2d *g, sm_conv2d_pass pass) {
 }
 
 static sm_status plain_forward(const sm_conv2d *g, const float *x, const float *w,
-                               const float *bias, float *y, sm_limits limits,
-                               sm_error *err) {
+                               const sm_conv2d_finish *finish, float *y, sm_error *err) {
     (void)err;
-    sm_conv2d_forward_ref(g, x, w, bias, y, limits);
+    sm_conv2d_forward_ref(g, x, w, finish, y);
     return SM_OK;
 }
 
@@ -119,9 +118,8 @@ static const candidate *choose(const sm_conv2d *g, sm_conv2d_pass pass) {
 }
 
 sm_status sm_conv2d_forward(const sm_conv2d *g, const float *x, const float *w,
-                            const float *bias, float *y, sm_limits limits,
-                            sm_error *err) {
-    return choose(g, SM_CONV2D_FORWARD)->forward(g, x, w, bias, y, limits, err);
+                            const sm_conv2d_finish *finish, float *y, sm_error *err) {
+    return choose(g, SM_CONV2D_FORWARD)->forward(g, x, w, finish, y, err);
 }
 
 sm_status sm_conv2d_backward_data(const sm_conv2d *g, const float *dy, const float *w,

@@ -4,10 +4,10 @@
  * Arrays are dense float32, images channels-last:
  *     x, dx       [n, h, w, c]
  *     w, dw       [o, c / groups, kh, kw]
- *     bias, dbias [o], or NULL for none
+ *     dbias       [o], or NULL
  *     y, dy       [n, oh, ow, o]
  *
- *     y[n,i,j,o] = bias[o] + sum over c,p,q of w[o,c,p,q] *
+ *     y[n,i,j,o] = sum over c,p,q of w[o,c,p,q] *
  *                  x[n, i*stride_h + p*dilation_h - pad_h, j*stride_w + q*dilation_w -
  *                  pad_w, c]
  *
@@ -47,9 +47,15 @@ static inline int64_t sm_conv2d_out(int64_t in, int64_t kernel, int64_t stride,
     return room < 0 ? 0 : room / stride + 1;
 }
 
-/* y = conv(x, w) + bias, clamped to the limits. */
+/* What is done to the sums before they are stored: y = limits(conv(x, w) * scale + bias +
+ * residual). scale and bias are [o], residual is as y; NULL for none. */
+typedef struct sm_conv2d_finish {
+    const float *scale, *bias, *residual;
+    sm_limits limits;
+} sm_conv2d_finish;
+
 sm_status sm_conv2d_forward(const sm_conv2d *g, const float *x, const float *w,
-                            const float *bias, float *y, sm_limits limits, sm_error *err);
+                            const sm_conv2d_finish *finish, float *y, sm_error *err);
 /* dx from dy. */
 sm_status sm_conv2d_backward_data(const sm_conv2d *g, const float *dy, const float *w,
                                   float *dx, sm_error *err);
@@ -59,7 +65,7 @@ sm_status sm_conv2d_backward_weight(const sm_conv2d *g, const float *x, const fl
 
 /* The plain loops of conv2d_ref.c, always: what the parity tests compare with. */
 void sm_conv2d_forward_ref(const sm_conv2d *g, const float *x, const float *w,
-                           const float *bias, float *y, sm_limits limits);
+                           const sm_conv2d_finish *finish, float *y);
 void sm_conv2d_backward_data_ref(const sm_conv2d *g, const float *dy, const float *w,
                                  float *dx);
 void sm_conv2d_backward_weight_ref(const sm_conv2d *g, const float *x, const float *dy,

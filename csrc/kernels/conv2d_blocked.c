@@ -374,24 +374,24 @@ static int last_lanes(const plan *p, int64_t lane, int64_t wide) {
 
 typedef struct gather_job {
     const plan *p;
-    const float *src, *packed, *bias; /* bias [groups * lanes] */
+    const float *src, *packed;
+    sm_conv2d_finish finish; /* scale and bias [groups * lanes] */
     float *dst;
-    sm_limits limits;
     char *scratch; /* of all threads: a source strip each */
     size_t scratch_size;
 } gather_job;
 
 /* Sums of one block over all products of a phase, a slab of weights at a time. */
-static void sum_phase(const plan *p, const phase *f, conv2d_tile_args args, int64_t wide,
-                      sm_limits limits) {
+static void sum_phase(const plan *p, const phase *f, conv2d_tile_args args,
+                      int64_t wide) {
     void (*tile)(const conv2d_tile_args *) =
         p->k->tile[wide / p->k->lanes_per_vector - 1];
     const int64_t slab = WEIGHT_BYTES / (int64_t)sizeof(float) / wide;
     const int64_t run = at_most(f->run, slab),
                   taps = f->run > slab ? 1 : slab / at_least(run, 1);
-    const float *w = args.w;
+    const float *w = args.w, *scale = args.scale;
+    args.start = true;
     if (f->taps == 0) {
-        args.limits = limits;
         tile(&args); /* the bias alone */
         return;
     }
@@ -403,10 +403,9 @@ static void sum_phase(const plan *p, const phase *f, conv2d_tile_args args, int6
             args.tap = r ? &shifted : &f->tap[t];
             args.tap_stride = f->run * wide;
             args.w = w + (t * f->run + r) * wide;
-            args.limits =
-                t + taps >= f->taps && r + run >= f->run ? limits : sm_no_limits;
+            args.scale = t + taps >= f->taps && r + run >= f->run ? scale : NULL;
             tile(&args);
-            args.bias = NULL;
+            args.start = false;
         }
 }
 
@@ -415,7 +414,9 @@ static void gather_block(const gather_job *j, const strip *s, const float *src,
                          int64_t group, int64_t lane) {
     const plan *p = j->p;
     const int64_t wide = at_most(p->block, p->lanes - lane);
-    const int64_t first = (s->image * p->v.dst + s->row) * p->h.dst;
+    const int64_t first = (s->image * p->v.dst + s->row) * p->h.dst * p->dst_pixel +
+                          group * p->dst_channels + lane;
+    const sm_conv2d_finish *finish = &j->finish;
     for (int64_t i = 0; i < p->v.phases * p->h.phases; i++) {
         const phase *f = &p->phases[i];
         const int64_t count = phase_count(p, s, f, i / p->h.phases);
@@ -424,12 +425,15 @@ static void gather_block(const gather_job *j, const strip *s, const float *src,
             .pixels = f->pixels,
             .count = count,
             .w = j->packed + f->weights + block_start(p, f->taps * f->run, group, lane),
-            .sums = j->dst + first * p->dst_pixel + group * p->dst_channels + lane,
-            .bias = j->bias + group * p->lanes + lane,
+            .sums = j->dst + first,
+            .scale = finish->scale + group * p->lanes + lane,
+            .bias = finish->bias + group * p->lanes + lane,
+            .residual = finish->residual ? finish->residual + first : NULL,
+            .limits = finish->limits,
             .last = last_lanes(p, lane, wide),
         };
         if (count > 0)
-            sum_phase(p, f, args, wide, j->limits);
+            sum_phase(p, f, args, wide);
     }
 }
 
@@ -452,23 +456,36 @@ static size_t strip_bytes(const plan *p) {
     return p->direct ? 0 : floats(p->images * p->src_size);
 }
 
+/* A vector of channels to all lanes; `otherwise` where there is none. */
+static void spread_channels(const plan *p, const float *values, float otherwise,
+                            float *out) {
+    for (int64_t i = 0; i < p->lanes * p->groups; i++) {
+        const int64_t lane = i % p->lanes;
+        out[i] = values && lane < p->dst_channels
+                     ? values[i / p->lanes * p->dst_channels + lane]
+                     : otherwise;
+    }
+}
+
 /* dst = gather of src under the plan; w as `weights` describes it. */
 static sm_status gather(const plan *p, weights_job *weights, const float *src,
-                        const float *bias, float *dst, sm_limits limits, sm_error *err) {
-    const int64_t threads = at_most(sm_threads(), p->items), lanes = p->lanes * p->groups;
-    gather_job j = {.p = p, .src = src, .dst = dst, .limits = limits};
+                        const sm_conv2d_finish *finish, float *dst, sm_error *err) {
+    const int64_t threads = at_most(sm_threads(), p->items);
+    const size_t lanes = floats(p->lanes * p->groups);
+    gather_job j = {.p = p, .src = src, .finish = *finish, .dst = dst};
     j.scratch_size = strip_bytes(p);
-    size_t fixed = floats(p->weights) + floats(lanes);
-    float *memory = sm_alloc(fixed + (size_t)threads * j.scratch_size);
+    const size_t fixed = floats(p->weights) + 2 * lanes;
+    char *memory = sm_alloc(fixed + (size_t)threads * j.scratch_size);
     if (!memory)
         return sm_fail(err, SM_ENOMEM, 0, "conv2d: no memory for its work space");
-    float *padded = memory + floats(p->weights) / sizeof(float);
-    j.packed = weights->packed = memory;
-    j.bias = padded;
-    j.scratch = (char *)memory + fixed;
-    memset(padded, 0, floats(lanes));
-    for (int64_t i = 0; bias && i < p->dst_channels * p->groups; i++)
-        padded[i / p->dst_channels * p->lanes + i % p->dst_channels] = bias[i];
+    float *scale = (float *)(memory + floats(p->weights));
+    float *bias = (float *)((char *)scale + lanes);
+    spread_channels(p, finish->scale, 1.0f, scale);
+    spread_channels(p, finish->bias, 0.0f, bias);
+    j.packed = weights->packed = (float *)memory;
+    j.finish.scale = scale;
+    j.finish.bias = bias;
+    j.scratch = memory + fixed;
     sm_parallel_for(p->groups * p->src_channels, 4, pack_range, weights);
     sm_parallel_for(p->items, 1, gather_range, &j);
     sm_free(memory);
@@ -494,8 +511,8 @@ static void plan_forward(plan *p, const sm_conv2d *g) {
 }
 
 sm_status sm_conv2d_blocked_forward(const sm_conv2d *shape, const float *x,
-                                    const float *w, const float *bias, float *y,
-                                    sm_limits limits, sm_error *err) {
+                                    const float *w, const sm_conv2d_finish *finish,
+                                    float *y, sm_error *err) {
     plan p;
     const sm_conv2d flat = flatten(shape), *g = &flat;
     plan_forward(&p, g);
@@ -503,7 +520,7 @@ sm_status sm_conv2d_blocked_forward(const sm_conv2d *shape, const float *x,
     if (status == SM_OK) {
         weights_job weights = weights_forward(&p, g);
         weights.w = w;
-        status = gather(&p, &weights, x, bias, y, limits, err);
+        status = gather(&p, &weights, x, finish, y, err);
     }
     free_plan(&p);
     return status;
@@ -520,7 +537,7 @@ sm_status sm_conv2d_blocked_backward_data(const sm_conv2d *shape, const float *d
     if (status == SM_OK) {
         weights_job weights = weights_backward(&p, g);
         weights.w = w;
-        status = gather(&p, &weights, dy, NULL, dx, sm_no_limits, err);
+        status = gather(&p, &weights, dy, &sm_conv2d_plain, dx, err);
     }
     free_plan(&p);
     return status;

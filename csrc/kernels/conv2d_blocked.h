@@ -16,13 +16,6 @@
 
 #include "kernels/conv2d.h"
 
-/* In front of a loop of constant length over vectors: they must stay in registers. */
-#if defined(__clang__)
-#define UNROLL _Pragma("unroll")
-#else
-#define UNROLL _Pragma("GCC unroll 64")
-#endif
-
 enum {
     CONV2D_LANES = 64
 }; /* the widest block of output channels, of any instruction set */
@@ -44,9 +37,12 @@ typedef struct conv2d_tile_args {
     const float *w;     /* [taps][tap_stride / lanes][lanes] */
     int64_t tap_stride; /* floats between the taps of w */
     float *sums;
-    const float *bias; /* [lanes], where the sums start; NULL: they continue */
-    int last;         /* lanes of the last vector that are there, 1 .. lanes_per_vector */
-    sm_limits limits; /* of what is stored */
+    bool start; /* from zero; else the sums continue */
+    int last;   /* lanes of the last vector that are there, 1 .. lanes_per_vector */
+    /* At the end, unless scale is NULL: limits(sum * scale + bias + residual). */
+    const float *scale, *bias; /* [lanes] */
+    const float *residual;     /* at the places of the sums; NULL for none */
+    sm_limits limits;
 } conv2d_tile_args;
 
 /* dw[t][r][lane] += sum over pixels of src[pixel.src + tap[t] + r] * dy[pixel
@@ -73,7 +69,8 @@ typedef struct conv2d_depthwise_args {
     const int32_t *tap;    /* [taps]: floats from src */
     const int32_t *weight; /* [taps]: floats from w, or from the sums */
     const float *w;
-    const float *bias; /* [channels] or NULL */
+    const float *scale, *bias; /* [channels] */
+    const float *residual;     /* in the places of dst; NULL for none */
     float *dst;
     int64_t dst_row, dst_pixel;
     sm_limits limits;
@@ -88,7 +85,9 @@ typedef struct conv2d_square {
     const float *in; /* back */
     int64_t row, pixel, lanes;
     int rows, columns;
-    const float *bias; /* forward: [lanes in whole vectors] */
+    /* forward */
+    const float *scale, *bias; /* [lanes in whole vectors] */
+    const float *residual;     /* in the place of out, or NULL */
     sm_limits limits;
 } conv2d_square;
 
@@ -102,8 +101,8 @@ typedef struct conv2d_kernels {
     /* dst[c * dst_pitch + r] = src[r * src_pitch + c] */
     void (*transpose)(const float *src, int64_t src_pitch, int64_t rows, int64_t columns,
                       float *dst, int64_t dst_pitch);
-    /* dst[pixel][c] = limits(bias[c] + sum over t of w[weight[t] + c] * src[pixel +
-     * tap[t] + c]) */
+    /* dst[pixel][c] = limits(scale[c] * sum over t of w[weight[t] + c] * src[pixel +
+     * tap[t] + c] + bias[c] + residual) */
     void (*depthwise)(const conv2d_depthwise_args *a);
     /* sums[weight[t] + c] += sum over pixels of dy[pixel][c] * src[pixel + tap[t] + c] */
     void (*depthwise_grad)(const conv2d_depthwise_args *a);
@@ -120,6 +119,9 @@ typedef struct conv2d_kernels {
     void (*winograd_output_back)(int n, const conv2d_square *a, float *out, int64_t step);
 } conv2d_kernels;
 
+/* Nothing is done to the sums. */
+static const sm_conv2d_finish sm_conv2d_plain = {NULL, NULL, NULL, {-INFINITY, INFINITY}};
+
 extern const conv2d_kernels sm_conv2d_kernels_ref;
 #if defined(__x86_64__)
 extern const conv2d_kernels sm_conv2d_kernels_avx2, sm_conv2d_kernels_avx512;
@@ -131,7 +133,7 @@ const conv2d_kernels *sm_conv2d_kernels_in_use(void);
 const conv2d_kernels *sm_conv2d_kernels_for(int64_t channels);
 
 sm_status sm_conv2d_blocked_forward(const sm_conv2d *g, const float *x, const float *w,
-                                    const float *bias, float *y, sm_limits limits,
+                                    const sm_conv2d_finish *finish, float *y,
                                     sm_error *err);
 sm_status sm_conv2d_blocked_backward_data(const sm_conv2d *g, const float *dy,
                                           const float *w, float *dx, sm_error *err);
@@ -141,7 +143,7 @@ sm_status sm_conv2d_blocked_backward_weight(const sm_conv2d *g, const float *x,
 
 /* conv2d_depthwise.c: c = o = groups. */
 sm_status sm_conv2d_depthwise_forward(const sm_conv2d *g, const float *x, const float *w,
-                                      const float *bias, float *y, sm_limits limits,
+                                      const sm_conv2d_finish *finish, float *y,
                                       sm_error *err);
 sm_status sm_conv2d_depthwise_backward_data(const sm_conv2d *g, const float *dy,
                                             const float *w, float *dx, sm_error *err);
@@ -155,7 +157,7 @@ sm_status sm_conv2d_depthwise_backward_weight(const sm_conv2d *g, const float *x
  * k. */
 double sm_conv2d_winograd_products(int64_t k);
 sm_status sm_conv2d_winograd_forward(const sm_conv2d *g, const float *x, const float *w,
-                                     const float *bias, float *y, sm_limits limits,
+                                     const sm_conv2d_finish *finish, float *y,
                                      sm_error *err);
 sm_status sm_conv2d_winograd_backward_data(const sm_conv2d *g, const float *dy,
                                            const float *w, float *dx, sm_error *err);

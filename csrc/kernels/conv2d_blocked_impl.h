@@ -1,19 +1,15 @@
-/* conv2d_blocked_impl.h: the inner loops of conv2d_blocked.h, over a vector type that the
- * including file defines:
+/* conv2d_blocked_impl.h: the inner loops of conv2d_blocked.h, over the vectors of vec.h.
+ * The including file defines, besides:
  *
- *     vec, VL                     a vector and its number of floats
- *     v_zero() v_set(f)           constants
- *     v_load(p) v_store(p, v)     unaligned
- *     v_load_n(p, n) v_store_n(p, v, n)   the first n < VL floats; missing ones load as 0
- *     v_fma(a, b, c)              a * b + c
- *     v_clamp(v, low, high)       NaN stays NaN
- *     v_transpose(vec r[VL])      in place
- *     VECTORS                     vectors in the widest block PIXELS_1 .. PIXELS_4
- * pixels of a tile for blocks of 1 .. 4 vectors, so that sums, weights and one broadcast
- * fit into the registers ROWS                        rows of a gradient tile
+ *     VECTORS                     vectors in the widest block
+ *     PIXELS_1 .. PIXELS_4        pixels of a tile for blocks of 1 .. 4 vectors, so that
+ *                                 sums, weights and one broadcast fit into the registers
+ *     ROWS                        rows of a gradient tile
  *     KERNELS_NAME, KERNELS_LABEL
  */
-#define INLINE static inline __attribute__((always_inline))
+INLINE int at_most_vl(int64_t n) {
+    return n < VL ? (int)n : VL;
+}
 
 /* Vector v of nv, of which the last has only `last` lanes. */
 INLINE vec load_lanes(const float *p, int v, int nv, int last) {
@@ -26,6 +22,21 @@ INLINE void store_lanes(float *p, vec x, int v, int nv, int last) {
         v_store_n(p + v * VL, x, last);
 }
 
+INLINE void finish_tile(const conv2d_tile_args *a, const conv2d_pixel *pixel,
+                        vec sum[PIXELS_1][VECTORS], const int px, const int nv) {
+    const vec low = v_set(a->limits.low), high = v_set(a->limits.high);
+    const float *residual = a->residual;
+    UNROLL for (int v = 0; v < nv; v++) {
+        const vec scale = v_load(a->scale + v * VL), bias = v_load(a->bias + v * VL);
+        UNROLL for (int i = 0; i < px; i++) {
+            vec y = v_fma(sum[i][v], scale, bias);
+            if (residual)
+                y += load_lanes(residual + pixel[i].dst, v, nv, a->last);
+            sum[i][v] = v_clamp(y, low, high);
+        }
+    }
+}
+
 /* One tile: px pixels by nv vectors. Both are constants where this is inlined. */
 INLINE void tile(const conv2d_tile_args *a, const conv2d_pixel *pixel, const int px,
                  const int nv) {
@@ -35,8 +46,7 @@ INLINE void tile(const conv2d_tile_args *a, const conv2d_pixel *pixel, const int
     UNROLL for (int i = 0; i < px; i++) {
         base[i] = a->src + pixel[i].src;
         UNROLL for (int v = 0; v < nv; v++) sum[i][v] =
-            a->bias ? v_load(a->bias + v * VL)
-                    : load_lanes(a->sums + pixel[i].dst, v, nv, last);
+            a->start ? v_zero() : load_lanes(a->sums + pixel[i].dst, v, nv, last);
     }
     for (int64_t t = 0; t < a->taps; t++) {
         const float *w = a->w + t * a->tap_stride;
@@ -51,11 +61,11 @@ INLINE void tile(const conv2d_tile_args *a, const conv2d_pixel *pixel, const int
             }
         }
     }
-    const vec low = v_set(a->limits.low), high = v_set(a->limits.high);
-    float *sums = a->sums;
+    if (a->scale)
+        finish_tile(a, pixel, sum, px, nv);
     UNROLL for (int i = 0; i < px; i++) {
         UNROLL for (int v = 0; v < nv; v++)
-            store_lanes(sums + pixel[i].dst, v_clamp(sum[i][v], low, high), v, nv, last);
+            store_lanes(a->sums + pixel[i].dst, sum[i][v], v, nv, last);
     }
 }
 
@@ -166,10 +176,6 @@ static void grads_4(const conv2d_grad_args *a) {
 }
 #endif
 
-INLINE int at_most_vl(int64_t n) {
-    return n < VL ? (int)n : VL;
-}
-
 /* nr rows by nc columns, through the registers. */
 INLINE void transpose_block(const float *src, int64_t src_pitch, int nr, int nc,
                             float *dst, int64_t dst_pitch) {
@@ -204,11 +210,12 @@ enum { HELD_TAPS = 9, ABREAST = 4 };
 /* px neighbouring pixels of one vector of channels. n taps, a constant, whose weights are
  * held in w; or 0: any number. */
 INLINE void depthwise_pixels(const conv2d_depthwise_args *a, const float *src, int64_t c,
-                             const vec *w, vec start, float *dst, const int n,
-                             const int px, const int lanes) {
+                             const vec *w, float *dst, const int n, const int px,
+                             const int lanes) {
     const vec low = v_set(a->limits.low), high = v_set(a->limits.high);
+    const vec scale = v_load_n(a->scale + c, lanes), bias = v_load_n(a->bias + c, lanes);
     vec sum[ABREAST];
-    UNROLL for (int i = 0; i < px; i++) sum[i] = start;
+    UNROLL for (int i = 0; i < px; i++) sum[i] = v_zero();
     for (int64_t t = 0; t < (n ? n : a->taps); t++) {
         const vec weight = n ? w[t] : v_load_n(a->w + a->weight[t] + c, lanes);
         const float *x = src + a->tap[t];
@@ -219,7 +226,10 @@ INLINE void depthwise_pixels(const conv2d_depthwise_args *a, const float *src, i
         }
     }
     UNROLL for (int i = 0; i < px; i++) {
-        const vec r = v_clamp(sum[i], low, high);
+        vec r = v_fma(sum[i], scale, bias);
+        if (a->residual)
+            r += v_load_n(a->residual + (dst - a->dst) + i * a->dst_pixel, lanes);
+        r = v_clamp(r, low, high);
         if (lanes == VL)
             v_store(dst + i * a->dst_pixel, r);
         else
@@ -232,17 +242,16 @@ INLINE void depthwise_row(const conv2d_depthwise_args *a, int64_t row, int64_t c
                           const int n, const int lanes) {
     const float *src = a->src + row * a->src_row + c;
     float *dst = a->dst + row * a->dst_row + c;
-    const vec start = a->bias ? v_load_n(a->bias + c, lanes) : v_zero();
     vec w[HELD_TAPS];
     UNROLL for (int t = 0; t < n; t++) w[t] = v_load_n(a->w + a->weight[t] + c, lanes);
     int64_t j = 0;
     for (; j + ABREAST <= a->columns; j += ABREAST) {
-        depthwise_pixels(a, src, c, w, start, dst, n, ABREAST, lanes);
+        depthwise_pixels(a, src, c, w, dst, n, ABREAST, lanes);
         src += ABREAST * a->src_pixel;
         dst += ABREAST * a->dst_pixel;
     }
     for (; j < a->columns; j++, src += a->src_pixel, dst += a->dst_pixel)
-        depthwise_pixels(a, src, c, w, start, dst, n, 1, lanes);
+        depthwise_pixels(a, src, c, w, dst, n, 1, lanes);
 }
 
 /* Whole vectors with a constant, so that the masks go. */

@@ -107,9 +107,9 @@ static int64_t list_taps(const plan *p, const segment *r, const segment *c, int3
 
 typedef struct job {
     const plan *p;
-    const float *src, *w, *bias; /* w [taps][channels] */
+    const float *src, *w; /* w [taps][channels] */
+    sm_conv2d_finish finish;
     float *dst;
-    sm_limits limits;
     const float *dy;
     bool has_bias;
     float *sums; /* of the gradient: [parts][taps + 1][channels], the last for dbias */
@@ -142,11 +142,14 @@ static void do_image(const job *j, int64_t n, int64_t block, float *sums,
                 .tap = tap,
                 .weight = weight,
                 .w = j->w ? j->w + c : NULL,
-                .bias = j->bias ? j->bias + c : NULL,
+                .scale = j->finish.scale ? j->finish.scale + c : NULL,
+                .bias = j->finish.bias ? j->finish.bias + c : NULL,
+                .residual =
+                    j->finish.residual ? j->finish.residual + dst * channels + c : NULL,
                 .dst = j->dst ? j->dst + dst * channels + c : NULL,
                 .dst_row = p->v.dst_step * p->h.dst * channels,
                 .dst_pixel = p->h.dst_step * channels,
-                .limits = j->limits,
+                .limits = j->finish.limits,
                 .dy = j->dy ? j->dy + dst * channels + c : NULL,
                 .sums = sums ? sums + c : NULL};
             (sums ? p->k->depthwise_grad : p->k->depthwise)(&a);
@@ -169,14 +172,21 @@ static void turn_weights(const plan *p, const float *w, float *out) {
 static sm_status gather(plan *p, const sm_conv2d *g, job *j, sm_error *err) {
     sm_status status = make_plan(p, g, err);
     if (status == SM_OK) {
-        const size_t weights = floats(p->taps * p->channels);
-        char *memory =
-            sm_alloc(weights + (size_t)(sm_threads() * 2 * p->taps) * sizeof *j->tables);
+        const size_t c = floats(p->channels), weights = floats(p->taps * p->channels);
+        char *memory = sm_alloc(weights + 2 * c +
+                                (size_t)(sm_threads() * 2 * p->taps) * sizeof *j->tables);
         if (memory) {
+            float *scale = (float *)(memory + weights), *bias = scale + c / sizeof *bias;
             turn_weights(p, j->w, (float *)memory);
+            for (int64_t i = 0; i < p->channels; i++) {
+                scale[i] = j->finish.scale ? j->finish.scale[i] : 1.0f;
+                bias[i] = j->finish.bias ? j->finish.bias[i] : 0.0f;
+            }
             j->p = p;
             j->w = (float *)memory;
-            j->tables = (int32_t *)(memory + weights);
+            j->finish.scale = scale;
+            j->finish.bias = bias;
+            j->tables = (int32_t *)(memory + weights + 2 * c);
             sm_parallel_for(p->n * p->blocks, 1, gather_items, j);
         } else {
             status = sm_fail(err, SM_ENOMEM, 0, "conv2d: no memory for its work space");
@@ -188,11 +198,11 @@ static sm_status gather(plan *p, const sm_conv2d *g, job *j, sm_error *err) {
 }
 
 sm_status sm_conv2d_depthwise_forward(const sm_conv2d *g, const float *x, const float *w,
-                                      const float *bias, float *y, sm_limits limits,
+                                      const sm_conv2d_finish *finish, float *y,
                                       sm_error *err) {
     plan p = {.v = sm_axis_forward(g->h, g->oh, g->stride_h),
               .h = sm_axis_forward(g->w, g->ow, g->stride_w)};
-    job j = {.src = x, .w = w, .bias = bias, .dst = y, .limits = limits};
+    job j = {.src = x, .w = w, .finish = *finish, .dst = y};
     return gather(&p, g, &j, err);
 }
 
@@ -200,7 +210,7 @@ sm_status sm_conv2d_depthwise_backward_data(const sm_conv2d *g, const float *dy,
                                             const float *w, float *dx, sm_error *err) {
     plan p = {.v = sm_axis_backward(g->h, g->oh, g->stride_h),
               .h = sm_axis_backward(g->w, g->ow, g->stride_w)};
-    job j = {.src = dy, .w = w, .dst = dx, .limits = sm_no_limits};
+    job j = {.src = dy, .w = w, .dst = dx, .finish = sm_conv2d_plain};
     return gather(&p, g, &j, err);
 }
 
@@ -257,7 +267,7 @@ sm_status sm_conv2d_depthwise_backward_weight(const sm_conv2d *g, const float *x
               .h = sm_axis_forward(g->w, g->ow, g->stride_w)};
     sm_status status = make_plan(&p, g, err);
     if (status == SM_OK) {
-        job j = {.p = &p, .src = x, .dy = dy, .limits = sm_no_limits, .has_bias = dbias};
+        job j = {.p = &p, .src = x, .dy = dy, .has_bias = dbias};
         j.parts = at_most(ceil_div(GRAD_PARTS, p.blocks), g->n);
         const size_t sums = floats(j.parts * (p.taps + 1) * p.channels);
         char *memory =

@@ -12,9 +12,9 @@
 
 typedef struct task {
     const sm_conv2d *g;
-    const float *in, *w, *bias; /* `w` holds dy in the weight pass */
+    const float *in, *w; /* `w` holds dy in the weight pass */
     float *out, *dbias;
-    sm_limits limits;
+    sm_conv2d_finish finish;
 } task;
 
 /* The outputs j in [0, out) for which j * stride + shift lies in [0, in): returns the
@@ -47,6 +47,13 @@ static void plane_forward(const sm_conv2d *g, const float *x, const float *w, fl
     }
 }
 
+static void finish_pixel(const sm_conv2d_finish *f, int64_t at, int64_t o, float *y) {
+    const float scaled = f->scale ? *y * f->scale[o] : *y;
+    *y = sm_limit(scaled + (f->bias ? f->bias[o] : 0.0f) +
+                      (f->residual ? f->residual[at + o] : 0.0f),
+                  f->limits);
+}
+
 static void forward_planes(void *context, int64_t begin, int64_t end, int thread) {
     const task *job = context;
     const sm_conv2d *g = job->g;
@@ -58,17 +65,17 @@ static void forward_planes(void *context, int64_t begin, int64_t end, int thread
         const float *w = job->w + o * cg * g->kh * g->kw;
         float *y = job->out + n * plane * g->o + o;
         for (int64_t i = 0; i < plane; i++)
-            y[i * g->o] = job->bias ? job->bias[o] : 0.0f;
+            y[i * g->o] = 0.0f;
         for (int64_t c = 0; c < cg; c++)
             plane_forward(g, x + c, w + c * g->kh * g->kw, y);
         for (int64_t i = 0; i < plane; i++)
-            y[i * g->o] = sm_limit(y[i * g->o], job->limits);
+            finish_pixel(&job->finish, n * plane * g->o + i * g->o, o, y + i * g->o);
     }
 }
 
 void sm_conv2d_forward_ref(const sm_conv2d *g, const float *x, const float *w,
-                           const float *bias, float *y, sm_limits limits) {
-    task j = {g, x, w, bias, y, NULL, limits};
+                           const sm_conv2d_finish *finish, float *y) {
+    task j = {.g = g, .in = x, .w = w, .out = y, .finish = *finish};
     sm_parallel_for(g->n * g->o, 1, forward_planes, &j);
 }
 
@@ -110,7 +117,7 @@ static void data_planes(void *context, int64_t begin, int64_t end, int thread) {
 
 void sm_conv2d_backward_data_ref(const sm_conv2d *g, const float *dy, const float *w,
                                  float *dx) {
-    task j = {g, dy, w, NULL, dx, NULL, sm_no_limits};
+    task j = {.g = g, .in = dy, .w = w, .out = dx};
     sm_parallel_for(g->n * g->c, 1, data_planes, &j);
 }
 
@@ -166,7 +173,7 @@ static void bias_sums(void *context, int64_t begin, int64_t end, int thread) {
 
 void sm_conv2d_backward_weight_ref(const sm_conv2d *g, const float *x, const float *dy,
                                    float *dw, float *dbias) {
-    task j = {g, x, dy, NULL, dw, dbias, sm_no_limits};
+    task j = {.g = g, .in = x, .w = dy, .out = dw, .dbias = dbias};
     sm_parallel_for(g->o * (g->c / g->groups), 1, weight_planes, &j);
     if (dbias)
         sm_parallel_for(g->o, 1, bias_sums, &j);

@@ -46,7 +46,6 @@ typedef struct plan {
     int64_t lanes, block;       /* dst_channels in whole vectors; lanes of a full block */
     int64_t src_step, dst_step; /* floats from place to place: transformed source, sums */
     conv2d_pixel *pixels;       /* [tiles] */
-    float *zeros;               /* [CONV2D_LANES] */
     void *memory;
 } plan;
 
@@ -92,12 +91,10 @@ static void cut_strips(plan *p) {
 
 static void fill_tables(plan *p, arena *a) {
     p->pixels = carve(a, p->tiles, sizeof *p->pixels);
-    p->zeros = carve(a, CONV2D_LANES, sizeof *p->zeros);
     if (!a->base)
         return;
     for (int64_t t = 0; t < p->tiles; t++)
         p->pixels[t] = (conv2d_pixel){(int32_t)(t * p->place), (int32_t)(t * p->block)};
-    memset(p->zeros, 0, CONV2D_LANES * sizeof *p->zeros);
 }
 
 /* The sizes are set; the rest follows. */
@@ -202,9 +199,9 @@ static void load_strip(const plan *p, const strip *s, const float *src, float *p
 
 typedef struct gather_job {
     const plan *p;
-    const float *src, *w, *bias; /* bias [lanes], padded */
+    const float *src, *w;
+    sm_conv2d_finish finish; /* scale and bias [lanes] */
     float *dst;
-    sm_limits limits;
     bool turned;    /* backward-data: w rotated by half a turn */
     float *weights; /* [block][36][depth][lanes of the block] */
     char *scratch;
@@ -270,9 +267,8 @@ static void gather_block(const gather_job *j, const strip *s, const float *place
                              .tap = &none,
                              .taps = 1,
                              .run = p->depth,
-                             .bias = p->zeros,
-                             .last = p->k->lanes_per_vector,
-                             .limits = sm_no_limits};
+                             .start = true,
+                             .last = p->k->lanes_per_vector};
     for (int64_t i = 0; i < PLACES; i++) {
         args.src = places + i * p->src_step;
         args.sums = products + i * p->dst_step;
@@ -282,10 +278,13 @@ static void gather_block(const gather_job *j, const strip *s, const float *place
     conv2d_square square = {.row = p->dst_w * p->dst_channels,
                             .pixel = p->dst_channels,
                             .lanes = at_most(wide, p->dst_channels - lane),
-                            .bias = j->bias + lane,
-                            .limits = j->limits};
+                            .scale = j->finish.scale + lane,
+                            .bias = j->finish.bias + lane,
+                            .limits = j->finish.limits};
     for (int64_t t = 0; t < s->tiles; t++) {
-        square.out = j->dst + get_square(p, s, t, &square) * p->dst_channels + lane;
+        const int64_t at = get_square(p, s, t, &square) * p->dst_channels + lane;
+        square.out = j->dst + at;
+        square.residual = j->finish.residual ? j->finish.residual + at : NULL;
         p->k->winograd_output((int)p->tile, products + t * p->block, p->dst_step,
                               &square);
     }
@@ -304,7 +303,8 @@ static void gather_range(void *context, int64_t begin, int64_t end, int thread) 
     }
 }
 
-static sm_status gather(plan *p, gather_job *j, const float *bias, sm_error *err) {
+static sm_status gather(plan *p, gather_job *j, const sm_conv2d_finish *finish,
+                        sm_error *err) {
     sm_status status = make_plan(p, err);
     if (status != SM_OK)
         return status;
@@ -315,15 +315,20 @@ static sm_status gather(plan *p, gather_job *j, const float *bias, sm_error *err
     j->products_at = j->places_at + floats(PLACES * p->src_step);
     j->scratch_size = j->products_at + floats(PLACES * p->dst_step);
     const int64_t threads = at_most(sm_threads(), p->items);
-    char *memory = sm_alloc(weights + padded + (size_t)threads * j->scratch_size);
+    char *memory = sm_alloc(weights + 2 * padded + (size_t)threads * j->scratch_size);
     if (memory) {
-        float *biases = (float *)(memory + weights);
-        memset(biases, 0, padded);
-        if (bias)
-            memcpy(biases, bias, (size_t)p->dst_channels * sizeof *bias);
-        j->bias = biases;
+        float *scale = (float *)(memory + weights);
+        float *bias = (float *)(memory + weights + padded);
+        for (int64_t i = 0; i < p->lanes; i++) {
+            const bool there = i < p->dst_channels;
+            scale[i] = finish->scale && there ? finish->scale[i] : 1.0f;
+            bias[i] = finish->bias && there ? finish->bias[i] : 0.0f;
+        }
+        j->finish = *finish;
+        j->finish.scale = scale;
+        j->finish.bias = bias;
         j->weights = (float *)memory;
-        j->scratch = memory + weights + padded;
+        j->scratch = memory + weights + 2 * padded;
         sm_parallel_for(p->depth, 1, transform_weights, j);
         sm_parallel_for(p->items, 1, gather_range, j);
     } else {
@@ -335,11 +340,11 @@ static sm_status gather(plan *p, gather_job *j, const float *bias, sm_error *err
 }
 
 sm_status sm_conv2d_winograd_forward(const sm_conv2d *g, const float *x, const float *w,
-                                     const float *bias, float *y, sm_limits limits,
+                                     const sm_conv2d_finish *finish, float *y,
                                      sm_error *err) {
     plan p = plan_forward(g);
-    gather_job j = {.src = x, .w = w, .dst = y, .limits = limits};
-    return gather(&p, &j, bias, err);
+    gather_job j = {.src = x, .w = w, .dst = y};
+    return gather(&p, &j, finish, err);
 }
 
 sm_status sm_conv2d_winograd_backward_data(const sm_conv2d *g, const float *dy,
@@ -354,8 +359,8 @@ sm_status sm_conv2d_winograd_backward_data(const sm_conv2d *g, const float *dy,
               .dst_w = g->w,
               .pad_h = g->kh - 1 - g->pad_h,
               .pad_w = g->kh - 1 - g->pad_w};
-    gather_job j = {.src = dy, .w = w, .dst = dx, .limits = sm_no_limits, .turned = true};
-    return gather(&p, &j, NULL, err);
+    gather_job j = {.src = dy, .w = w, .dst = dx, .turned = true};
+    return gather(&p, &j, &sm_conv2d_plain, err);
 }
 
 /* ---- the weight gradient

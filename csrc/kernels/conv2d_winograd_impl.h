@@ -161,11 +161,15 @@ INLINE void output_of(const float *m, int64_t step, const conv2d_square *a, cons
         vec in[6][6], y[6][6];
         UNROLL for (int i = 0; i < 36; i++) in[i / 6][i % 6] = v_load(m + i * step + c);
         WINOGRAD_BOTH(winograd_a, n, 6, n, in, y);
-        const vec b = v_load(a->bias + c);
+        const vec scale = v_load(a->scale + c), bias = v_load(a->bias + c);
         UNROLL for (int i = 0; i < n * n; i++) {
-            const vec r = v_clamp(y[i / n][i % n] + b, low, high);
-            if (i / n < a->rows && i % n < a->columns)
-                v_store_n(a->out + i / n * a->row + i % n * a->pixel + c, r, lanes);
+            if (i / n >= a->rows || i % n >= a->columns)
+                continue;
+            const int64_t at = i / n * a->row + i % n * a->pixel + c;
+            vec r = v_fma(y[i / n][i % n], scale, bias);
+            if (a->residual)
+                r += v_load_n(a->residual + at, lanes);
+            v_store_n(a->out + at, v_clamp(r, low, high), lanes);
         }
     }
 }

@@ -9,8 +9,6 @@
 #include "base/pool.h"
 #include "kernels/pool2d_pixels.h"
 
-enum { MOST_TAPS = 255 };
-
 typedef struct job {
     const sm_pool2d *g;
     const sm_pool2d_pixels *k;
@@ -56,44 +54,59 @@ static span window(int64_t out, int64_t stride, int64_t pad, int64_t dilation,
     return s;
 }
 
+static int64_t floor_div(int64_t a, int64_t b) {
+    return a / b - (a % b < 0);
+}
+static int64_t ceil_div(int64_t a, int64_t b) {
+    return -floor_div(-a, b);
+}
+static int64_t clamp(int64_t x, int64_t low, int64_t high) {
+    return x < low ? low : x > high ? high : x;
+}
+
 /* ---- max ---- */
 
-static void max_pixel(const job *j, const float *image, span r, span c, float *y,
-                      uint8_t *where) {
+/* `pixels` windows of a row from column k on, all of which have the taps of the first. */
+static void max_run(const job *j, int64_t item, span r, int64_t k, int64_t pixels) {
     const sm_pool2d *g = j->g;
-    const float *x[MOST_TAPS];
-    uint8_t place[MOST_TAPS];
-    int64_t taps = 0;
+    const span c = window(k, g->stride_w, g->pad_w, g->dilation_w, g->kw, g->w);
+    const int64_t image = item / g->oh * g->h * g->w, at = (item * g->ow + k) * g->c;
+    sm_pool2d_run run = {.pixels = pixels, .c = g->c, .step = g->stride_w * g->c};
     for (int64_t p = r.first; p < r.last; p++)
-        for (int64_t q = c.first; q < c.last; q++, taps++) {
-            int64_t row = r.start + p * g->dilation_h, col = c.start + q * g->dilation_w;
-            x[taps] = image + (row * g->w + col) * g->c;
-            place[taps] = (uint8_t)(p * g->kw + q);
+        for (int64_t q = c.first; q < c.last; q++) {
+            const int64_t row = r.start + p * g->dilation_h;
+            const int64_t col = c.start + q * g->dilation_w;
+            run.tap[run.taps] = (row * g->w + col) * g->c;
+            run.place[run.taps++] = (uint8_t)(p * g->kw + q);
         }
-    if (taps) {
-        j->k->max(x, place, taps, g->c, y, where);
+    if (run.taps) {
+        j->k->max(&run, j->from + image * g->c, j->to + at,
+                  j->where ? j->where + at : NULL);
         return;
     }
-    for (int64_t i = 0; i < g->c; i++)
-        y[i] = -INFINITY;
-    if (where)
-        memset(where, SM_POOL_NOWHERE, (size_t)g->c);
+    for (int64_t i = 0; i < pixels * g->c; i++)
+        j->to[at + i] = -INFINITY;
+    if (j->where)
+        memset(j->where + at, SM_POOL_NOWHERE, (size_t)(pixels * g->c));
 }
 
 static void max_rows(void *context, int64_t begin, int64_t end, int thread) {
     const job *j = context;
     const sm_pool2d *g = j->g;
+    const int64_t reach = (g->kw - 1) * g->dilation_w;
+    const int64_t first = clamp(ceil_div(g->pad_w, g->stride_w), 0, g->ow);
+    const int64_t past =
+        clamp(floor_div(g->w - 1 - reach + g->pad_w, g->stride_w) + 1, first, g->ow);
     (void)thread;
     for (int64_t item = begin; item < end; item++) {
-        const float *image = j->from + item / g->oh * g->h * g->w * g->c;
         const span r =
             window(item % g->oh, g->stride_h, g->pad_h, g->dilation_h, g->kh, g->h);
-        for (int64_t k = 0; k < g->ow; k++) {
-            const int64_t at = (item * g->ow + k) * g->c;
-            max_pixel(j, image, r,
-                      window(k, g->stride_w, g->pad_w, g->dilation_w, g->kw, g->w),
-                      j->to + at, j->where ? j->where + at : NULL);
-        }
+        for (int64_t k = 0; k < first; k++)
+            max_run(j, item, r, k, 1);
+        if (past > first)
+            max_run(j, item, r, first, past - first);
+        for (int64_t k = past; k < g->ow; k++)
+            max_run(j, item, r, k, 1);
     }
 }
 
@@ -101,9 +114,9 @@ void sm_max_pool2d(const sm_pool2d *g, const float *x, float *y, uint8_t *where)
     run(g, max_rows, (job){.from = x, .to = y, .where = where}, g->oh, g->ow);
 }
 
-/* The windows along one axis that hold a position: their outputs and places. */
+/* The windows along one axis that hold a position: their outputs, falling, and places. */
 typedef struct covers {
-    int64_t count, out[MOST_TAPS], place[MOST_TAPS];
+    int64_t count, out[SM_POOL_TAPS], place[SM_POOL_TAPS];
 } covers;
 
 static void cover(covers *k, int64_t at, int64_t stride, int64_t pad, int64_t dilation,
@@ -118,35 +131,52 @@ static void cover(covers *k, int64_t at, int64_t stride, int64_t pad, int64_t di
     }
 }
 
-/* dx[row][col] of image n: the windows that hold it give back what they took from it. */
-static void max_back_pixel(const job *j, int64_t n, const covers *r, const covers *c,
-                           float *dx) {
+/* `pixels` pixels of a row of dx, every stride_w-th from column k on, that all lie in the
+ * same places of as many windows: these give back what they took. */
+static void max_back_run(const job *j, int64_t item, const covers *r, int64_t k,
+                         int64_t pixels) {
     const sm_pool2d *g = j->g;
-    const float *dy[MOST_TAPS];
-    const uint8_t *where[MOST_TAPS];
-    uint8_t place[MOST_TAPS];
-    int64_t windows = 0;
+    const int64_t image = item / g->h * g->oh * g->ow;
+    sm_pool2d_run run = {.pixels = pixels, .c = g->c, .step = g->stride_w * g->c};
+    covers c;
+    cover(&c, k, g->stride_w, g->pad_w, g->dilation_w, g->kw, g->ow);
     for (int64_t a = 0; a < r->count; a++)
-        for (int64_t b = 0; b < c->count; b++, windows++) {
-            const int64_t at = ((n * g->oh + r->out[a]) * g->ow + c->out[b]) * g->c;
-            dy[windows] = j->from + at;
-            where[windows] = j->where + at;
-            place[windows] = (uint8_t)(r->place[a] * g->kw + c->place[b]);
+        for (int64_t b = 0; b < c.count; b++) {
+            run.tap[run.taps] = (r->out[a] * g->ow + c.out[b]) * g->c;
+            run.place[run.taps++] = (uint8_t)(r->place[a] * g->kw + c.place[b]);
         }
-    j->k->max_back(dy, where, place, windows, g->c, dx);
+    j->k->max_back(&run, j->from + image * g->c, j->where + image * g->c,
+                   j->to + (item * g->w + k) * g->c);
+}
+
+/* Columns first, first + stride_w, ... of a row. */
+static void max_back_phase(const job *j, int64_t item, const covers *r, int64_t first) {
+    const sm_pool2d *g = j->g;
+    int64_t low = -1, high = -1; /* least and greatest place of such a column */
+    for (int64_t p = 0; p < g->kw; p++)
+        if ((first + g->pad_w - p * g->dilation_w) % g->stride_w == 0) {
+            low = low < 0 ? p : low;
+            high = p;
+        }
+    const int64_t begin = high * g->dilation_w - g->pad_w;
+    const int64_t end = (g->ow - 1) * g->stride_w - g->pad_w + low * g->dilation_w;
+    for (int64_t k = first, pixels; k < g->w; k += pixels * g->stride_w) {
+        const bool whole = low >= 0 && k >= begin && k <= end;
+        const int64_t last = end < g->w - 1 ? end : g->w - 1;
+        pixels = whole ? (last - k) / g->stride_w + 1 : 1;
+        max_back_run(j, item, r, k, pixels);
+    }
 }
 
 static void max_back_rows(void *context, int64_t begin, int64_t end, int thread) {
     const job *j = context;
     const sm_pool2d *g = j->g;
-    covers r, c;
+    covers r;
     (void)thread;
     for (int64_t item = begin; item < end; item++) {
         cover(&r, item % g->h, g->stride_h, g->pad_h, g->dilation_h, g->kh, g->oh);
-        for (int64_t k = 0; k < g->w; k++) {
-            cover(&c, k, g->stride_w, g->pad_w, g->dilation_w, g->kw, g->ow);
-            max_back_pixel(j, item / g->h, &r, &c, j->to + (item * g->w + k) * g->c);
-        }
+        for (int64_t first = 0; first < g->stride_w && first < g->w; first++)
+            max_back_phase(j, item, &r, first);
     }
 }
 

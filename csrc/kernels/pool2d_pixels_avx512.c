@@ -1,6 +1,8 @@
 /* pool2d_pixels_avx512.c: the loops of pooling for the avx512 path. */
 #if defined(__x86_64__)
 #define SUFFIX(name) name##__avx512
+#include "kernels/vec_avx512.h"
+
 #include "kernels/pool2d_pixels_impl.h"
 #else
 typedef int sm_pool2d_pixels_avx512_unused;

@@ -1,73 +1,54 @@
-/* pool2d_pixels_impl.h: the loops of pool2d_pixels.h. The including file defines
- * SUFFIX(name). */
-#include <stdbool.h>
+/* pool2d_pixels_impl.h: the loops of pool2d_pixels.h, over the vectors of vec.h. The
+ * including file defines SUFFIX(name). */
 #include <stddef.h>
 
 #include "kernels/pool2d_pixels.h"
 
-#define INLINE static inline __attribute__((always_inline))
-
-/* Channels [at, at + w), w a constant. */
-INLINE void max_block(const float *const *x, const uint8_t *place, int64_t taps, float *y,
-                      uint8_t *where, int64_t at, const int w) {
-    float best[16];
-    int32_t from[16];
-    for (int j = 0; j < w; j++) {
-        best[j] = x[0][at + j];
-        from[j] = place[0];
-    }
-    for (int64_t t = 1; t < taps; t++) {
-        const float *v = x[t] + at;
-        const int32_t here = place[t];
-        for (int j = 0; j < w; j++) {
-            bool more = !(v[j] <= best[j]) && best[j] == best[j];
-            best[j] = more ? v[j] : best[j];
-            from[j] = more ? here : from[j];
-        }
-    }
-    for (int j = 0; j < w; j++)
-        y[at + j] = best[j];
+/* `lanes` channels of one window. */
+INLINE void max_lanes(const sm_pool2d_run *r, const float *x, float *y, uint8_t *where,
+                      const int lanes) {
+    vec best = v_load_n(x + r->tap[0], lanes);
+    ivec from = i_set(r->place[0]);
+    for (int64_t t = 1; t < r->taps; t++)
+        v_keep_more(&best, &from, v_load_n(x + r->tap[t], lanes), i_set(r->place[t]));
+    v_store_n(y, best, lanes);
     if (where)
-        for (int j = 0; j < w; j++)
-            where[at + j] = (uint8_t)from[j];
+        i_store_bytes(where, from, lanes);
 }
 
-static void max_(const float *const *x, const uint8_t *place, int64_t taps, int64_t c,
-                 float *y, uint8_t *where) {
-    int64_t at = 0;
-    for (; at + 16 <= c; at += 16)
-        max_block(x, place, taps, y, where, at, 16);
-    for (; at + 4 <= c; at += 4)
-        max_block(x, place, taps, y, where, at, 4);
-    for (; at < c; at++)
-        max_block(x, place, taps, y, where, at, 1);
-}
-
-INLINE void max_back_block(const float *const *dy, const uint8_t *const *where,
-                           const uint8_t *place, int64_t windows, float *dx, int64_t at,
-                           const int w) {
-    float sum[16] = {0};
-    for (int64_t t = 0; t < windows; t++) {
-        const int32_t here = place[t];
-        int32_t from[16];
-        for (int j = 0; j < w; j++)
-            from[j] = where[t][at + j];
-        for (int j = 0; j < w; j++)
-            sum[j] += from[j] == here ? dy[t][at + j] : 0;
+static void max_(const sm_pool2d_run *r, const float *x, float *y, uint8_t *where) {
+    const int64_t whole = r->c / VL * VL;
+    const int rest = (int)(r->c - whole);
+    for (int64_t p = 0; p < r->pixels; p++, x += r->step, y += r->c) {
+        for (int64_t c = 0; c < whole; c += VL)
+            max_lanes(r, x + c, y + c, where ? where + c : NULL, VL);
+        if (rest)
+            max_lanes(r, x + whole, y + whole, where ? where + whole : NULL, rest);
+        where = where ? where + r->c : NULL;
     }
-    for (int j = 0; j < w; j++)
-        dx[at + j] = sum[j];
 }
 
-static void max_back_(const float *const *dy, const uint8_t *const *where,
-                      const uint8_t *place, int64_t windows, int64_t c, float *dx) {
-    int64_t at = 0;
-    for (; at + 16 <= c; at += 16)
-        max_back_block(dy, where, place, windows, dx, at, 16);
-    for (; at + 4 <= c; at += 4)
-        max_back_block(dy, where, place, windows, dx, at, 4);
-    for (; at < c; at++)
-        max_back_block(dy, where, place, windows, dx, at, 1);
+INLINE void max_back_lanes(const sm_pool2d_run *r, const float *dy, const uint8_t *where,
+                           float *dx, const int lanes) {
+    vec sum = v_zero();
+    for (int64_t t = 0; t < r->taps; t++)
+        sum = v_add_where(sum, v_load_n(dy + r->tap[t], lanes), where + r->tap[t],
+                          i_set(r->place[t]), lanes);
+    v_store_n(dx, sum, lanes);
+}
+
+static void max_back_(const sm_pool2d_run *r, const float *dy, const uint8_t *where,
+                      float *dx) {
+    const int64_t whole = r->c / VL * VL;
+    const int rest = (int)(r->c - whole);
+    for (int64_t p = 0; p < r->pixels; p++, dx += r->step) {
+        for (int64_t c = 0; c < whole; c += VL)
+            max_back_lanes(r, dy + c, where + c, dx + c, VL);
+        if (rest)
+            max_back_lanes(r, dy + whole, where + whole, dx + whole, rest);
+        dy += r->c;
+        where += r->c;
+    }
 }
 
 static void add_(float *restrict y, const float *restrict x, int64_t n, float a) {

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "lua/state.h"
@@ -14,11 +15,12 @@
  * the Lua heap is small. A large Lua heap needs many steps a cycle, so beyond that a full
  * collection runs whenever the live bytes have doubled since the last one (amortised,
  * like a heap's growth). */
-enum { STEP_BYTES = 8 << 20, FULL_BYTES = 256 << 20 };
+enum { STEP_BYTES = 8 << 20, FULL_BYTES = 256 << 20, TIDY_BYTES = 16 << 20 };
 
 void lsm_account(lua_State *L, size_t bytes) {
     lsm_state *state = lsm_get_state(L);
     state->pending += bytes + 640; /* the structs and the box */
+    state->untidied += bytes;
     if (state->pending < STEP_BYTES || state->collecting)
         return;
     state->pending = 0;
@@ -42,6 +44,26 @@ static void collect_all(lua_State *L) {
     lua_gc(L, LUA_GCCOLLECT, 0);
     state->collecting = outer;
     sm_mem_trim();
+}
+
+double lsm_clock(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+void lsm_tidy(lua_State *L) {
+    lsm_state *state = lsm_get_state(L);
+    double start = lsm_clock();
+    if (state->untidied < TIDY_BYTES || state->collecting ||
+        start - state->tidied_at < 50 * state->tidy_cost)
+        return;
+    state->collecting = true;
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    state->collecting = false;
+    state->untidied = 0;
+    state->tidied_at = lsm_clock();
+    state->tidy_cost = state->tidied_at - start;
 }
 
 /* ---- boxes ---- */

@@ -41,6 +41,11 @@ sm_tensor *lsm_push_tensor(lua_State *L, const sm_meta *meta, bool zeros);
 /* Counts a new tensor's bytes; may step the collector: call it with everything anchored.
  */
 void lsm_account(lua_State *L, size_t bytes);
+/* Collects what a forward pass left lying, before backward fills memory on top of it;
+ * only where that much was made, and so seldom that it costs next to nothing. */
+void lsm_tidy(lua_State *L);
+/* Seconds of a clock that only moves on. */
+double lsm_clock(void);
 
 /* Runs an op on the operands at the n given stack indices (0 stands for an absent
  * optional operand; nil or none there is absent too) and pushes its outputs; returns

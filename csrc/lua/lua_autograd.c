@@ -36,6 +36,7 @@ static int l_backward(lua_State *L) {
     static const char *const keys[] = {"retain_graph", NULL};
     static const int args[] = {1, 2};
     sm_error err;
+    lsm_tidy(L);
     sm_tensor *root = lsm_check_tensor(L, 1), *gradient = NULL;
     int options = lua_type(L, 2) == LUA_TTABLE ? 2 : 3;
     if (options == 3)

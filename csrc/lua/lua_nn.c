@@ -52,24 +52,44 @@ static sm_limits check_activation(lua_State *L, int arg, const char *name) {
     return limits;
 }
 
-/* F.conv2d(input, weight, [bias], [{stride =, padding =, dilation =, groups =, activation
- * =}]):
- * input [N,C,H,W], weight [O,C/groups,KH,KW], bias [O]; gives [N,O,OH,OW]. */
-static int l_conv2d(lua_State *L) {
-    static const int args[] = {1, 2, 3};
-    static const char *const keys[] = {"stride", "padding",    "dilation",
-                                       "groups", "activation", NULL};
+static const char *const conv_keys[] = {"stride", "padding",    "dilation",
+                                        "groups", "activation", NULL};
+
+/* The options at `arg` of a convolution with the weight at 2. */
+static sm_conv2d_params check_conv(lua_State *L, int arg) {
     sm_conv2d_params p;
     memset(&p, 0, sizeof p);
-    lua_settop(L, 4);
     sm_tensor *w = lsm_check_tensor(L, 2);
-    lsm_check_keys(L, 4, keys);
-    lsm_opt_pair_field(L, 4, "stride", 1, p.stride);
-    lsm_opt_pair_field(L, 4, "dilation", 1, p.dilation);
-    check_padding(L, 4, w->ndim == 4 ? w->shape + 2 : (const int64_t[]){1, 1}, &p);
-    p.groups = lsm_opt_integer_field(L, 4, "groups", 1);
-    p.limits = check_activation(L, 4, "conv2d");
+    lsm_check_keys(L, arg, conv_keys);
+    lsm_opt_pair_field(L, arg, "stride", 1, p.stride);
+    lsm_opt_pair_field(L, arg, "dilation", 1, p.dilation);
+    check_padding(L, arg, w->ndim == 4 ? w->shape + 2 : (const int64_t[]){1, 1}, &p);
+    p.groups = lsm_opt_integer_field(L, arg, "groups", 1);
+    p.limits = check_activation(L, arg, "conv2d");
+    return p;
+}
+
+/* F.conv2d(input, weight, [bias], [{stride =, padding =, dilation =, groups =, activation
+ * =}]): input [N,C,H,W], weight [O,C/groups,KH,KW], bias [O]; gives [N,O,OH,OW]. */
+static int l_conv2d(lua_State *L) {
+    static const int args[] = {1, 2, 3};
+    lua_settop(L, 4);
+    sm_conv2d_params p = check_conv(L, 4);
     return lsm_apply(L, &sm_op_conv2d, 3, args, &p);
+}
+
+/* F.conv2d_norm(input, weight, bias, running_mean, running_var, norm_weight, norm_bias,
+ * residual, eps, [options of conv2d]): activation(batch_norm(conv2d(input)) + residual)
+ * in evaluation, in one pass. Not differentiable. bias, norm_weight, norm_bias and
+ * residual may be nil. */
+static int l_conv2d_norm(lua_State *L) {
+    static const int args[] = {1, 2, 3, 4, 5, 6, 7, 8};
+    lua_settop(L, 10);
+    lsm_check_tensor(L, 4);
+    lsm_check_tensor(L, 5);
+    sm_conv2d_norm_params p = {.conv = check_conv(L, 10),
+                               .eps = (float)luaL_checknumber(L, 9)};
+    return lsm_apply(L, &sm_op_conv2d_norm, 8, args, &p);
 }
 
 static sm_pool_params check_pool(lua_State *L) {
@@ -204,6 +224,7 @@ static int l_dropout(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {{"conv2d", l_conv2d},
+                                     {"conv2d_norm", l_conv2d_norm},
                                      {"max_pool2d", l_max_pool2d},
                                      {"avg_pool2d", l_avg_pool2d},
                                      {"adaptive_avg_pool2d", l_adaptive_avg_pool2d},

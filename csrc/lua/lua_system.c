@@ -1,6 +1,5 @@
 /* lua_system.c: what Lua lacks and data sets need: a folder's listing, what a path is, a
  * clock that only goes forward, whether someone is watching; and idx files. */
-#include <time.h>
 #include <unistd.h>
 
 #include "io/directory.h"
@@ -74,9 +73,7 @@ static int l_isatty(lua_State *L) {
 
 /* clock(): seconds since some moment in the past, whatever happens to the time of day. */
 static int l_clock(lua_State *L) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    lua_pushnumber(L, (lua_Number)now.tv_sec + 1e-9 * (lua_Number)now.tv_nsec);
+    lua_pushnumber(L, lsm_clock());
     return 1;
 }
 

@@ -1,6 +1,9 @@
 /* conv.c: the convolution op over kernels/conv2d.h. See conv.h. */
 #include "ops/conv.h"
 
+#include <math.h>
+
+#include "base/mem.h"
 #include "base/pool.h"
 #include "kernels/conv2d.h"
 #include "kernels/norm.h"
@@ -8,7 +11,7 @@
 static sm_status check_operands(const sm_call *call, sm_error *err) {
     static const char *const names[] = {"input", "weight", "bias"};
     static const char *const layouts[] = {"[N,C,H,W]", "[O,C/groups,KH,KW]", "[O]"};
-    for (int i = 0; i < call->n_in; i++) {
+    for (int i = 0; i < call->n_in && i < 3; i++) {
         if (!call->in[i])
             continue;
         sm_status status = sm_want_dtype(call, i, names[i], SM_F32, err);
@@ -93,6 +96,7 @@ static sm_conv2d geometry(const int64_t *x, const int64_t *w, const sm_conv2d_pa
     return g;
 }
 
+/* Both ops' params begin with those of the convolution. */
 static sm_status conv2d_check(sm_call *call, sm_error *err) {
     char xs[SM_SHAPE_TEXT];
     const sm_conv2d_params *p = call->params;
@@ -119,24 +123,34 @@ static sm_status conv2d_check(sm_call *call, sm_error *err) {
     return SM_OK;
 }
 
-static sm_status conv2d_forward(sm_call *call, sm_error *err) {
-    const sm_conv2d_params *p = call->params;
-    sm_tensor *x, *w = NULL, *b = NULL, *bias = call->n_in > 2 ? call->in[2] : NULL;
-    sm_conv2d g = geometry(call->in[0]->shape, call->in[1]->shape, p);
+/* Runs the kernel with the operands as it wants them. */
+static sm_status run_forward(sm_call *call, sm_conv2d_finish finish, sm_error *err) {
+    sm_tensor *x = NULL, *w = NULL;
+    sm_conv2d g = geometry(call->in[0]->shape, call->in[1]->shape, call->params);
     sm_status status = sm_tensor_pixels(call->in[0], &x, err);
-    if (status != SM_OK)
-        return status;
-    status = sm_tensor_contiguous(call->in[1], &w, err);
-    if (status == SM_OK && bias)
-        status = sm_tensor_contiguous(bias, &b, err);
     if (status == SM_OK)
-        status = sm_conv2d_forward(&g, sm_f32(x), sm_f32(w), b ? sm_f32(b) : NULL,
-                                   sm_f32(call->out[0]), p->limits, err);
-    if (status == SM_OK && sm_is_limited(p->limits) && call->record)
-        status = sm_tensor_alias(call->out[0], &call->keep[0], err);
+        status = sm_tensor_contiguous(call->in[1], &w, err);
+    if (status == SM_OK)
+        status = sm_conv2d_forward(&g, sm_f32(x), sm_f32(w), &finish,
+                                   sm_f32(call->out[0]), err);
     sm_tensor_unref(x);
     sm_tensor_unref(w);
-    sm_tensor_unref(b);
+    return status;
+}
+
+static sm_status conv2d_forward(sm_call *call, sm_error *err) {
+    const sm_conv2d_params *p = call->params;
+    sm_tensor *bias = NULL;
+    sm_status status = SM_OK;
+    if (call->n_in > 2 && call->in[2])
+        status = sm_tensor_contiguous(call->in[2], &bias, err);
+    const sm_conv2d_finish finish = {.bias = bias ? sm_f32(bias) : NULL,
+                                     .limits = p->limits};
+    if (status == SM_OK)
+        status = run_forward(call, finish, err);
+    if (status == SM_OK && sm_is_limited(p->limits) && call->record)
+        status = sm_tensor_alias(call->out[0], &call->keep[0], err);
+    sm_tensor_unref(bias);
     return status;
 }
 
@@ -228,3 +242,81 @@ const sm_op sm_op_conv2d = {.name = "conv2d",
                             .check = conv2d_check,
                             .forward = conv2d_forward,
                             .backward = conv2d_backward};
+
+/* ---- with batch norm ---- */
+
+enum { MEAN = 3, VAR, GAMMA, BETA, RESIDUAL };
+
+static sm_tensor *optional(const sm_call *call, int i) {
+    return i < call->n_in ? call->in[i] : NULL;
+}
+
+static sm_status conv2d_norm_check(sm_call *call, sm_error *err) {
+    static const char *const names[] = {"running_mean", "running_var", "norm's weight",
+                                        "norm's bias"};
+    char text[SM_SHAPE_TEXT], wanted[SM_SHAPE_TEXT];
+    sm_status status = conv2d_check(call, err);
+    if (status != SM_OK)
+        return status;
+    const sm_meta *out = &call->meta[0];
+    for (int i = MEAN; i <= BETA; i++) {
+        const sm_tensor *t = optional(call, i);
+        if (t && (t->dtype != SM_F32 || t->ndim != 1 || t->shape[0] != out->shape[1]))
+            return sm_fail(err, SM_EINVAL, i + 1,
+                           "conv2d: %s must be float32 [%lld], got %s %s",
+                           names[i - MEAN], (long long)out->shape[1],
+                           sm_dtype_name(t->dtype), sm_tensor_shape_text(text, t));
+    }
+    const sm_tensor *r = optional(call, RESIDUAL);
+    bool fits = !r || (r->dtype == SM_F32 && r->ndim == 4);
+    for (int d = 0; r && fits && d < 4; d++)
+        fits = r->shape[d] == out->shape[d];
+    if (!fits)
+        return sm_fail(err, SM_EINVAL, RESIDUAL + 1,
+                       "conv2d: residual must be float32 %s as the result, got %s %s",
+                       sm_shape_text(wanted, 4, out->shape), sm_dtype_name(r->dtype),
+                       sm_tensor_shape_text(text, r));
+    return SM_OK;
+}
+
+static float channel(const sm_tensor *t, int64_t c, float otherwise) {
+    return t ? sm_f32(t)[c * t->stride[0]] : otherwise;
+}
+
+static sm_status conv2d_norm_forward(sm_call *call, sm_error *err) {
+    const sm_conv2d_norm_params *p = call->params;
+    sm_tensor *residual = NULL, *r = optional(call, RESIDUAL);
+    const int64_t channels = call->meta[0].shape[1];
+    sm_status status = r ? sm_tensor_pixels(r, &residual, err) : SM_OK;
+    if (status != SM_OK)
+        return status;
+    float *scale = sm_alloc((size_t)(2 * channels) * sizeof *scale);
+    if (!scale) {
+        sm_tensor_unref(residual);
+        return sm_fail(err, SM_ENOMEM, 0, "conv2d: no memory for its work space");
+    }
+    float *shift = scale + channels;
+    for (int64_t c = 0; c < channels; c++) {
+        scale[c] = channel(optional(call, GAMMA), c, 1) /
+                   sqrtf(channel(call->in[VAR], c, 1) + p->eps);
+        shift[c] =
+            channel(optional(call, BETA), c, 0) +
+            (channel(optional(call, 2), c, 0) - channel(call->in[MEAN], c, 0)) * scale[c];
+    }
+    const sm_conv2d_finish finish = {.scale = scale,
+                                     .bias = shift,
+                                     .residual = residual ? sm_f32(residual) : NULL,
+                                     .limits = p->conv.limits};
+    status = run_forward(call, finish, err);
+    sm_free(scale);
+    sm_tensor_unref(residual);
+    return status;
+}
+
+const sm_op sm_op_conv2d_norm = {.name = "conv2d",
+                                 .min_in = 2,
+                                 .max_in = 8,
+                                 .n_out = 1,
+                                 .params_size = sizeof(sm_conv2d_norm_params),
+                                 .check = conv2d_norm_check,
+                                 .forward = conv2d_norm_forward};

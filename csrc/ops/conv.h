@@ -13,4 +13,15 @@ typedef struct sm_conv2d_params {
 } sm_conv2d_params;
 extern const sm_op sm_op_conv2d;
 
+/* limits(batch_norm(conv(x)) + residual) with running statistics, in one pass: the
+ * normalisation becomes a factor and a term of each channel. Not differentiable.
+ * Operands: input, weight, bias or none, running mean [O], running variance [O], the
+ * norm's weight [O] or none, its bias [O] or none, a residual of the result's shape or
+ * none. */
+typedef struct sm_conv2d_norm_params {
+    sm_conv2d_params conv;
+    float eps;
+} sm_conv2d_norm_params;
+extern const sm_op sm_op_conv2d_norm;
+
 #endif

@@ -113,14 +113,70 @@ TEST(what_is_live_and_its_peak_are_counted) {
     sm_mem_get_stats(&before);
     sm_mem_reset_peak();
     void *a = sm_alloc(1 << 20), *b = sm_alloc(1 << 20);
+    size_t size = sm_block_size(a); /* rounded up */
+    CHECK(size >= 1 << 20 && size < (1 << 20) + 65536 && sm_block_size(b) == size);
     sm_free(a);
     sm_mem_get_stats(&now);
-    CHECK(now.live == before.live + (1 << 20));
-    CHECK(now.peak == before.live + (2 << 20));
+    CHECK(now.live == before.live + size);
+    CHECK(now.peak == before.live + 2 * size);
     sm_free(b);
     sm_mem_reset_peak();
     sm_mem_get_stats(&now);
     CHECK(now.live == before.live && now.peak == before.live);
+}
+
+/* Blocks of many sizes, freed in another order: none overlaps another, none moves. */
+TEST(large_blocks_are_cut_and_joined) {
+    enum { BLOCKS = 200, ROUNDS = 20000 };
+    static unsigned char *block[BLOCKS];
+    static size_t size[BLOCKS];
+    int bad = 0;
+    uint64_t state = 12345;
+    for (int round = 0; round < ROUNDS; round++) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        int i = (int)(state >> 33) % BLOCKS;
+        if (block[i]) {
+            unsigned char mark = (unsigned char)i;
+            bad += block[i][0] != mark || block[i][size[i] / 2] != mark ||
+                   block[i][size[i] - 1] != mark;
+            sm_free(block[i]);
+            block[i] = NULL;
+            continue;
+        }
+        size[i] = 1000 + (size_t)(state >> 40) % 400000;
+        block[i] = sm_alloc(size[i]);
+        bad += !block[i] || (uintptr_t)block[i] % 64 != 0;
+        if (block[i])
+            block[i][0] = block[i][size[i] / 2] = block[i][size[i] - 1] =
+                (unsigned char)i;
+        if (round % 5000 == 4999)
+            sm_mem_trim();
+    }
+    CHECK(bad == 0);
+    for (int i = 0; i < BLOCKS; i++)
+        sm_free(block[i]);
+    sm_mem_trim();
+    sm_mem_stats after;
+    sm_mem_get_stats(&after);
+    CHECK(after.cached == 0);
+}
+
+/* What was freed in small pieces serves as one large piece. */
+TEST(free_neighbours_serve_a_larger_block) {
+    if (!caching())
+        return;
+    void *pieces[64];
+    sm_mem_trim();
+    for (int i = 0; i < 64; i++)
+        pieces[i] = sm_alloc(1 << 20);
+    for (int i = 0; i < 64; i++)
+        sm_free(pieces[(i * 37) % 64]);
+    sm_mem_stats before, after;
+    sm_mem_get_stats(&before);
+    void *whole = sm_alloc((size_t)60 << 20);
+    sm_mem_get_stats(&after);
+    CHECK(whole && after.system_calls == before.system_calls);
+    sm_free(whole);
 }
 
 TEST(the_limit_refuses_and_leaves_blocks_alone) {
@@ -290,6 +346,8 @@ int main(void) {
     RUN(realloc_keeps_what_fits);
     RUN(a_steady_state_asks_the_system_for_nothing);
     RUN(what_is_live_and_its_peak_are_counted);
+    RUN(large_blocks_are_cut_and_joined);
+    RUN(free_neighbours_serve_a_larger_block);
     RUN(the_limit_refuses_and_leaves_blocks_alone);
     RUN(absurd_sizes_are_refused);
     RUN(philox_gives_the_known_words);

@@ -64,12 +64,12 @@ static void report(const sm_conv2d *g, const char *pass, double error) {
     CHECK(error < 2e-5);
 }
 
-static void forward(const sm_conv2d *g, const float *x, const float *w, const float *bias,
-                    sm_limits limits) {
+static void forward(const sm_conv2d *g, const float *x, const float *w,
+                    sm_conv2d_finish finish) {
     int64_t count = g->n * g->o * g->oh * g->ow, terms = g->c / g->groups * g->kh * g->kw;
     float *got = poison(count), *want = poison(count);
-    sm_conv2d_forward_ref(g, x, w, bias, want, limits);
-    CHECK(sm_conv2d_forward(g, x, w, bias, got, limits, NULL) == SM_OK);
+    sm_conv2d_forward_ref(g, x, w, &finish, want);
+    CHECK(sm_conv2d_forward(g, x, w, &finish, got, NULL) == SM_OK);
     report(g, "forward", difference(got, want, count, terms));
     sm_free(got);
     sm_free(want);
@@ -108,10 +108,15 @@ static void backward_weight(const sm_conv2d *g, const float *x, const float *dy,
 static void check_shape(sm_conv2d g) {
     float *x = noise(g.n * g.c * g.h * g.w),
           *w = noise(g.o * (g.c / g.groups) * g.kh * g.kw);
-    float *dy = noise(g.n * g.o * g.oh * g.ow), *bias = noise(g.o);
-    forward(&g, x, w, bias, sm_no_limits);
-    forward(&g, x, w, NULL, (sm_limits){0, INFINITY});
-    forward(&g, x, w, bias, (sm_limits){0, 6});
+    float *dy = noise(g.n * g.o * g.oh * g.ow), *bias = noise(g.o), *scale = noise(g.o);
+    for (int64_t i = 0; i < g.o; i++)
+        scale[i] *= 0.25f; /* the bound is one on sums that are not scaled up */
+    const sm_limits relu = {0, INFINITY}, relu6 = {0, 6};
+    forward(&g, x, w, (sm_conv2d_finish){.bias = bias, .limits = sm_no_limits});
+    forward(&g, x, w, (sm_conv2d_finish){.limits = relu});
+    forward(&g, x, w,
+            (sm_conv2d_finish){
+                .scale = scale, .bias = bias, .residual = dy, .limits = relu6});
     backward_data(&g, dy, w);
     backward_weight(&g, x, dy, true);
     backward_weight(&g, x, dy, false);
@@ -119,6 +124,7 @@ static void check_shape(sm_conv2d g) {
     sm_free(w);
     sm_free(dy);
     sm_free(bias);
+    sm_free(scale);
 }
 
 static void odd_shapes(void) {
@@ -199,8 +205,9 @@ static void keeps_nan(void) {
     float *x = noise(g.c * 36), *w = noise(g.o * g.c * 9), *y = poison(g.o * 36);
     x[0] = NAN;
     for (int relu = 0; relu < 2; relu++) {
-        const sm_limits limits = relu ? (sm_limits){0, 6} : sm_no_limits;
-        CHECK(sm_conv2d_forward(&g, x, w, NULL, y, limits, NULL) == SM_OK);
+        const sm_conv2d_finish finish = {.limits =
+                                             relu ? (sm_limits){0, 6} : sm_no_limits};
+        CHECK(sm_conv2d_forward(&g, x, w, &finish, y, NULL) == SM_OK);
         CHECK(isnan(y[0]) && isnan(y[7 * g.o]) && !isnan(y[2 * g.o]) &&
               !isnan(y[35 * g.o]));
     }
@@ -216,8 +223,8 @@ static void out_of_memory(void) {
     sm_mem_get_stats(&stats);
     sm_mem_set_limit(stats.live + 4096);
     sm_error err = {0};
-    CHECK(sm_conv2d_forward(&g, x, w, NULL, y, sm_no_limits, &err) == SM_ENOMEM &&
-          err.message[0]);
+    const sm_conv2d_finish finish = {.limits = sm_no_limits};
+    CHECK(sm_conv2d_forward(&g, x, w, &finish, y, &err) == SM_ENOMEM && err.message[0]);
     CHECK(sm_conv2d_backward_data(&g, y, w, x, &err) == SM_ENOMEM);
     CHECK(sm_conv2d_backward_weight(&g, x, y, w, NULL, &err) == SM_ENOMEM);
     sm_mem_set_limit(0);

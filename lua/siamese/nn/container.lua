@@ -3,6 +3,7 @@
 -- last.
 -- @module siamese.nn.container
 local Module = require "siamese.nn.module"
+local fusion = require "siamese.nn.fusion"
 
 local M = {}
 
@@ -77,27 +78,8 @@ end
 -- @usage nn.Sequential{ nn.Linear{ in_features = 4, out_features = 2 }, nn.ReLU{} }
 M.Sequential = list_class("Sequential")
 
-local FUSED = { relu = { activation = "relu" }, relu6 = { activation = "relu6" } }
-
---- Whether `module` can do the activation of `behind` in its own pass. Both must have the forward that says
--- so: a subclass with another forward runs by itself.
-local function fuses(module, behind)
-   return module.fuses_activation ~= nil and module.fuses_activation == module.forward
-      and behind.is_activation ~= nil and behind.is_activation == behind.forward
-end
-
-local function run(children, i, may_fuse, ...)
-   local child, behind = children[i], children[i + 1]
-   if not child then
-      return ...
-   elseif may_fuse and behind and fuses(child[2], behind[2]) then
-      return run(children, i + 2, may_fuse, child[2]:forward((...), FUSED[behind[2].activation]))
-   end
-   return run(children, i + 1, may_fuse, child[2](...))
-end
-
 function M.Sequential:forward(...)
-   return run(self:children(), 1, not Module.is_traced(), ...)
+   return fusion.run(self:children(), ...)
 end
 
 --- A list of modules without a forward of its own. `for i = 1, #list do x = list[i](x) end`

@@ -4,7 +4,8 @@ local core = require "siamese.core"
 local Module = require "siamese.nn.module"
 
 local M = { Module = Module, Parameter = Module.Parameter, is_module = Module.is_module,
-   functional = core.F, init = require "siamese.nn.initialise" }
+   functional = core.F, init = require "siamese.nn.initialise",
+   conv_norm = require "siamese.nn.fusion".conv_norm }
 for _, part in ipairs{ "siamese.nn.layers", "siamese.nn.container" } do
    for name, class in pairs(require(part)) do
       M[name] = class

@@ -71,7 +71,7 @@ function M.Conv2d:forward(x, fused)
       fused and self.fused_options[fused.activation] or self.call_options)
 end
 
-M.Conv2d.fuses_activation = M.Conv2d.forward
+M.Conv2d.fuses_activation, M.Conv2d.folds_norm = M.Conv2d.forward, M.Conv2d.forward
 
 function M.Conv2d:extra_repr()
    local o = self.options
@@ -174,6 +174,7 @@ end
 -- @tparam table opts `num_features` (required), `eps` (1e-5), `momentum` (0.1), `affine` (true),
 --   `track_running_stats` (true)
 M.BatchNorm2d = batch_norm("BatchNorm2d", { [4] = true, text = "[N,C,H,W]" })
+M.BatchNorm2d.is_norm = M.BatchNorm2d.forward
 --- Batch normalisation of [N,C] or [N,C,L]. Options as BatchNorm2d's.
 -- @function BatchNorm1d
 M.BatchNorm1d = batch_norm("BatchNorm1d", { [2] = true, [3] = true, text = "[N,C] or [N,C,L]" })
@@ -336,5 +337,10 @@ simple("L2Normalize", { dim = 2, eps = 1e-12 }, function(name, o, level)
 end, function(self, x)
    return F.normalize(x, self.options.dim, self.options.eps)
 end, repr_of("dim"))
+
+-- None of these keeps its input or its output: see siamese.nn.fusion.
+for _, class in pairs(M) do
+   class.plain = class.forward
+end
 
 return M

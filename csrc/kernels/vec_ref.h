@@ -1,0 +1,85 @@
+/* vec_ref.h: the vectors of vec.h as the compiler has them on any machine, 128 bits. */
+#ifndef SM_KERNELS_VEC_REF_H
+#define SM_KERNELS_VEC_REF_H
+
+#include <stdint.h>
+#include <string.h>
+
+#include "kernels/vec.h"
+
+typedef float vec __attribute__((vector_size(16)));
+typedef int32_t ivec __attribute__((vector_size(16)));
+enum { VL = 4 };
+
+INLINE vec v_zero(void) {
+    return (vec){0.0f, 0.0f, 0.0f, 0.0f};
+}
+INLINE vec v_set(float f) {
+    return (vec){f, f, f, f};
+}
+INLINE vec v_load_n(const float *p, int n) {
+    vec v = v_zero();
+    if (n == VL)
+        memcpy(&v, p, sizeof v);
+    else
+        memcpy(&v, p, (size_t)n * sizeof *p);
+    return v;
+}
+INLINE vec v_load(const float *p) {
+    vec v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+INLINE void v_store_n(float *p, vec v, int n) {
+    if (n == VL)
+        memcpy(p, &v, sizeof v);
+    else
+        memcpy(p, &v, (size_t)n * sizeof *p);
+}
+INLINE void v_store(float *p, vec v) {
+    memcpy(p, &v, sizeof v);
+}
+INLINE vec v_fma(vec a, vec b, vec c) {
+    return a * b + c;
+}
+INLINE vec v_pick(vec a, vec b, vec less) { /* a where less, else b */
+    return (vec)(((ivec)a & (ivec)less) | ((ivec)b & ~(ivec)less));
+}
+INLINE vec v_clamp(vec v, vec low, vec high) {
+    v = v_pick(low, v, (vec)(v < low));
+    return v_pick(high, v, (vec)(v > high));
+}
+INLINE void v_transpose(vec r[VL]) {
+    const vec a = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5);
+    const vec b = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5);
+    const vec c = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
+    const vec d = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
+    r[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
+    r[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
+    r[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
+    r[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
+}
+
+INLINE ivec i_set(int32_t i) {
+    return (ivec){i, i, i, i};
+}
+/* Where x is greater than *best, or NaN and *best is not: *best = x, *from = here. */
+INLINE void v_keep_more(vec *best, ivec *from, vec x, ivec here) {
+    const ivec more = (ivec)(*best == *best) & ~(ivec)(x <= *best);
+    *best = v_pick(x, *best, (vec)more);
+    *from = (here & more) | (*from & ~more);
+}
+/* The first n lanes, as bytes. */
+INLINE void i_store_bytes(uint8_t *p, ivec v, int n) {
+    for (int i = 0; i < n; i++)
+        p[i] = (uint8_t)v[i];
+}
+/* sum + x where the bytes at p are `here`. */
+INLINE vec v_add_where(vec sum, vec x, const uint8_t *p, ivec here, int n) {
+    ivec from = i_set(-1);
+    for (int i = 0; i < n; i++)
+        from[i] = p[i];
+    return sum + (vec)((ivec)x & (ivec)(from == here));
+}
+
+#endif
