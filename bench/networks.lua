@@ -76,13 +76,14 @@ end
 
 local Residual = nn.Module:extend("Residual")
 
-function Residual:init(body, shortcut)
-   self.body, self.shortcut = body, shortcut
+--- body, then relu(norm(conv(...)) + shortcut).
+function Residual:init(body, last, norm_last, shortcut)
+   self.body, self.conv, self.norm, self.shortcut = body, last, norm_last, shortcut
 end
 
 function Residual:forward(x)
-   local y = self.body(x)
-   return (y + (self.shortcut and self.shortcut(x) or x)):relu()
+   local residual = self.shortcut and self.shortcut(x) or x
+   return nn.conv_norm(self.conv, self.norm, self.body(x), { residual = residual, activation = "relu" })
 end
 
 local function shortcut(cin, cout, stride)
@@ -92,14 +93,13 @@ local function shortcut(cin, cout, stride)
 end
 
 local function basic(cin, cout, stride)
-   return Residual(nn.Sequential{ conv_norm_relu(cin, cout, 3, stride, 1), conv(cout, cout, 3, 1, 1),
-      norm(cout) }, shortcut(cin, cout, stride)), cout
+   return Residual(conv_norm_relu(cin, cout, 3, stride, 1), conv(cout, cout, 3, 1, 1), norm(cout),
+      shortcut(cin, cout, stride)), cout
 end
 
 local function bottleneck(cin, width, stride)
-   return Residual(nn.Sequential{ conv_norm_relu(cin, width, 1), conv_norm_relu(width, width, 3,
-      stride, 1), conv(width, 4 * width, 1), norm(4 * width) }, shortcut(cin, 4 * width, stride)),
-      4 * width
+   return Residual(nn.Sequential{ conv_norm_relu(cin, width, 1), conv_norm_relu(width, width, 3, stride,
+      1) }, conv(width, 4 * width, 1), norm(4 * width), shortcut(cin, 4 * width, stride)), 4 * width
 end
 
 local function resnet(block, depths)
@@ -125,39 +125,29 @@ function M.resnet50()
    return resnet(bottleneck, { 3, 4, 6, 3 })
 end
 
+local function conv_norm_relu6(cin, cout, kernel, stride, padding, groups)
+   return nn.Sequential{ conv(cin, cout, kernel, stride, padding, groups), norm(cout), nn.ReLU6{} }
+end
+
 local Inverted = nn.Module:extend("Inverted")
 
 function Inverted:init(cin, cout, stride, expand)
    local hidden = cin * expand
-   local layers = {}
+   local layers = { conv_norm_relu6(hidden, hidden, 3, stride, 1, hidden) }
    if expand ~= 1 then
-      layers[1] = M.conv_norm_relu6(cin, hidden, 1)
+      table.insert(layers, 1, conv_norm_relu6(cin, hidden, 1))
    end
-   layers[#layers + 1] = M.conv_norm_relu6(hidden, hidden, 3, stride, 1, hidden)
-   layers[#layers + 1] = conv(hidden, cout, 1)
-   layers[#layers + 1] = norm(cout)
-   self.body = nn.Sequential(layers)
+   self.body, self.conv, self.norm = nn.Sequential(layers), conv(hidden, cout, 1), norm(cout)
    self.residual = stride == 1 and cin == cout
 end
 
 function Inverted:forward(x)
-   local y = self.body(x)
-   return self.residual and x + y or y
-end
-
-local Clamp6 = nn.Module:extend("Clamp6")
-
-function Clamp6:forward(x) -- luacheck: ignore self
-   return x:clamp(0, 6)
-end
-
-function M.conv_norm_relu6(cin, cout, kernel, stride, padding, groups)
-   return nn.Sequential{ conv(cin, cout, kernel, stride, padding, groups), norm(cout), Clamp6() }
+   return nn.conv_norm(self.conv, self.norm, self.body(x), { residual = self.residual and x or nil })
 end
 
 --- Sandler et al. 2018.
 function M.mobilenet_v2()
-   local layers, cin = { M.conv_norm_relu6(3, 32, 3, 2, 1) }, 32
+   local layers, cin = { conv_norm_relu6(3, 32, 3, 2, 1) }, 32
    for _, row in ipairs{ { 1, 16, 1, 1 }, { 6, 24, 2, 2 }, { 6, 32, 3, 2 }, { 6, 64, 4, 2 },
       { 6, 96, 3, 1 }, { 6, 160, 3, 2 }, { 6, 320, 1, 1 } } do
       local expand, cout, count, stride = table.unpack(row)
@@ -166,7 +156,7 @@ function M.mobilenet_v2()
          cin = cout
       end
    end
-   layers[#layers + 1] = M.conv_norm_relu6(cin, 1280, 1)
+   layers[#layers + 1] = conv_norm_relu6(cin, 1280, 1)
    layers[#layers + 1] = nn.AdaptiveAvgPool2d{ output_size = 1 }
    layers[#layers + 1] = nn.Flatten{}
    return nn.Sequential(layers)

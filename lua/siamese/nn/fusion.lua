@@ -30,7 +30,7 @@ end
 
 --- Frees x, if it was made between two layers that keep nothing and is not what came out.
 local function let_go(x, fresh, y, ...)
-   if fresh and x ~= y then
+   if fresh and not rawequal(x, y) then
       x:free()
    end
    return y, ...
