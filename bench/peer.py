@@ -1,7 +1,9 @@
 """PyTorch's half of the benchmark: the networks of networks.lua, driven by lines on standard input.
 
-    load NAME BATCH C H W THREADS MODE     MODE: eager, channels_last or compile
+    load NAME BATCH C H W THREADS MODE     MODE: eager, channels_last, compile, compile_channels_last
     train SECONDS | infer SECONDS          repeats for about that long; answers seconds per step
+    layer THREADS MODE KIND NUMBER...      one layer, as layers.lua lists them
+    forward SECONDS | backward SECONDS     the same for that layer
     memory                                 answers the process's peak memory in bytes
     quit
 
@@ -155,20 +157,44 @@ def googlenet():
         nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
+def memory_format(mode):
+    return torch.channels_last if mode.endswith("channels_last") else torch.contiguous_format
+
+
+def conv2d(cin, size, cout, k, stride, padding, groups):
+    return nn.Conv2d(cin, cout, k, stride, padding, groups=groups, bias=False)
+
+
+def max_pool2d(c, size, k, stride, padding):
+    return nn.MaxPool2d(k, stride, padding)
+
+
+def avg_pool2d(c, size, k, stride, padding):
+    return nn.AvgPool2d(k, stride, padding)
+
+
+def batch_norm2d(c, size):
+    return nn.BatchNorm2d(c)
+
+
+def linear(cin, cout):
+    return nn.Linear(cin, cout)
+
+
 class Bench:
     def load(self, name, batch, c, h, w, threads, mode):
         torch.set_num_threads(int(threads))
         torch.manual_seed(0)
         n = int(batch)
         self.net = globals()[name]()
-        form = torch.channels_last if mode == "channels_last" else torch.contiguous_format
+        form = memory_format(mode)
         self.net = self.net.to(memory_format=form)
         shape = (n, int(c), int(h), int(w))
         self.a = torch.randn(shape).to(memory_format=form)
         self.b = torch.randn(shape).to(memory_format=form)
         self.same = (torch.arange(n) % 2).float()
         self.sgd = torch.optim.SGD(self.net.parameters(), lr=1e-4, momentum=0.9)
-        if mode == "compile":
+        if mode.startswith("compile"):
             self.net = torch.compile(self.net)
         self.step()
         self.embed()
@@ -187,6 +213,38 @@ class Bench:
         self.net.eval()
         with torch.no_grad():
             self.net(self.a)
+
+    def layer(self, threads, mode, kind, batch, *numbers):
+        torch.set_num_threads(int(threads))
+        torch.manual_seed(0)
+        numbers = [int(word) for word in numbers]
+        form = memory_format(mode)
+        shape = [int(batch), numbers[0]] + [numbers[1]] * (0 if kind == "linear" else 2)
+        self.net = globals()[kind](*numbers)
+        self.x = torch.randn(shape)
+        if len(shape) == 4:
+            self.net, self.x = self.net.to(memory_format=form), self.x.to(memory_format=form)
+        self.x.requires_grad_(shape[1] > 3)  # a network's first layer needs no gradient of its input
+        self.gradient = torch.randn_like(self.net(self.x))
+        return 1
+
+    def layer_forward(self):
+        with torch.no_grad():
+            self.net(self.x)
+
+    def forward(self, seconds):
+        return self.repeat(self.layer_forward, seconds)
+
+    def backward(self, seconds):
+        best, start = float("inf"), time.perf_counter()
+        while time.perf_counter() - start < float(seconds):
+            self.net.zero_grad()
+            self.x.grad = None
+            y = self.net(self.x)
+            before = time.perf_counter()
+            y.backward(self.gradient)
+            best = min(best, time.perf_counter() - before)
+        return best
 
     def repeat(self, work, seconds):
         work()

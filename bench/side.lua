@@ -2,25 +2,26 @@
 local siamese = require "siamese"
 local networks = require "bench.networks"
 
+local nn = siamese.nn
+
 local bench = {}
 
 --- Multiply-adds of one image through the network, counted as convolutions and linear layers run.
 local function count_macs(net, input)
-   local F, macs = siamese.core.F, 0
-   local conv2d, linear = F.conv2d, F.linear
-   F.conv2d = function(x, weight, ...)
-      local y = conv2d(x, weight, ...)
-      local _, per_group, kh, kw = table.unpack(weight.shape)
-      macs = macs + y:numel() * per_group * kh * kw
-      return y
-   end
-   F.linear = function(x, weight, ...)
-      local y = linear(x, weight, ...)
-      macs = macs + y:numel() * weight:size(2)
-      return y
+   local F, macs, originals = siamese.core.F, 0, {}
+   for _, name in ipairs{ "conv2d", "conv2d_norm", "linear" } do
+      local original = F[name]
+      originals[name] = original
+      F[name] = function(x, weight, ...)
+         local y = original(x, weight, ...)
+         macs = macs + y:numel() * (weight:numel() // weight:size(1))
+         return y
+      end
    end
    siamese.no_grad(net, input)
-   F.conv2d, F.linear = conv2d, linear
+   for name, original in pairs(originals) do
+      F[name] = original
+   end
    return macs // input:size(1)
 end
 
@@ -57,6 +58,63 @@ function bench.embed()
    siamese.no_grad(bench.net, bench.a)
 end
 
+local makers = {}
+
+function makers.conv2d(channels, _, out, kernel, stride, padding, groups)
+   return nn.Conv2d{ in_channels = channels, out_channels = out, kernel_size = kernel, stride = stride,
+      padding = padding, groups = groups, bias = false }
+end
+
+function makers.max_pool2d(_, _, kernel, stride, padding)
+   return nn.MaxPool2d{ kernel_size = kernel, stride = stride, padding = padding }
+end
+
+function makers.avg_pool2d(_, _, kernel, stride, padding)
+   return nn.AvgPool2d{ kernel_size = kernel, stride = stride, padding = padding }
+end
+
+function makers.batch_norm2d(channels)
+   return nn.BatchNorm2d{ num_features = channels }
+end
+
+function makers.linear(features, out)
+   return nn.Linear{ in_features = features, out_features = out }
+end
+
+--- Numbers of that shape; images as a layer inside a network meets them, channels-last, which is also how
+-- the gradient reaches them: through a view of a leaf.
+local function inside(shape)
+   if #shape == 2 then
+      return siamese.randn(shape)
+   end
+   local n, c, h, w = table.unpack(shape)
+   return siamese.randn(n, h, w, c)
+end
+
+local function view(leaf)
+   return leaf:dim() == 2 and leaf or leaf:permute(1, 4, 2, 3)
+end
+
+function bench.layer(threads, _, kind, batch, ...)
+   siamese.set_threads(threads // 1 | 0)
+   siamese.manual_seed(0)
+   local numbers = table.pack(batch, ...)
+   for i, number in ipairs(numbers) do
+      numbers[i] = number // 1 | 0
+   end
+   bench.net = makers[kind](table.unpack(numbers, 2))
+   local size = kind ~= "linear" and numbers[3] or nil
+   bench.x = inside{ numbers[1], numbers[2], size, size }
+   bench.gradient = view(inside(bench.net(view(bench.x)).shape))
+   -- A network's first layer needs no gradient of its input.
+   bench.x.requires_grad = numbers[2] > 3
+   return 1
+end
+
+local function layer_forward()
+   siamese.no_grad(bench.net, view(bench.x))
+end
+
 local function repeated(work, seconds)
    work()
    local clock, count = siamese.core.clock, 0
@@ -74,6 +132,24 @@ end
 
 function bench.infer(seconds)
    return repeated(bench.embed, seconds)
+end
+
+function bench.forward(seconds)
+   return repeated(layer_forward, seconds)
+end
+
+function bench.backward(seconds)
+   local clock, best = siamese.core.clock, math.huge
+   local start = clock()
+   repeat
+      bench.net:zero_grad()
+      bench.x.grad = nil
+      local y = bench.net(view(bench.x))
+      local before = clock()
+      y:backward(bench.gradient)
+      best = math.min(best, clock() - before)
+   until clock() - start >= seconds
+   return best
 end
 
 --- Peak memory of the process, in bytes.
