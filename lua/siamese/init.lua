@@ -4,7 +4,8 @@
 --
 -- The table holds all functions on tensors (`siamese.zeros`, `siamese.exp`, ...; most are methods of
 -- tensors, too) and the modules `nn`, `losses`, `optim`, `data`, `image`, `augment`, `metrics`, `progress`
--- and `models`; `siamese.Twin`, `siamese.save` and `siamese.load`. `lua5.4 -l siamese` starts a session
+-- and `models`; `siamese.Twin`, `siamese.Preprocess`, `siamese.save` and
+-- `siamese.load`. `lua5.4 -l siamese` starts a session
 -- that has it as a global.
 -- @module siamese
 local ok, core = pcall(require, "siamese.core")
@@ -23,6 +24,7 @@ for _, name in ipairs{ "nn", "losses", "optim", "data", "image", "augment", "met
 end
 local io = require "siamese.io"
 siamese.save, siamese.load = io.save, io.load
+siamese.Preprocess = require "siamese.preprocess"
 local twin = require "siamese.twin"
 siamese.Twin = twin.Twin
 siamese.nn.WeightedL1 = twin.WeightedL1
