@@ -386,12 +386,18 @@ sm_status sm_st_open(const char *path, const sm_mapped *bytes, sm_st_file *file,
     if (bytes->size < 8)
         return sm_fail(err, SM_EIO, 0, "%s: too short to be a safetensors file", path);
     uint64_t length = header_length(bytes);
-    if (length > HEADER_LIMIT || length > bytes->size - 8)
+    if (length > bytes->size - 8)
         return sm_fail(
             err, SM_EIO, 0,
             "%s: the header says it has %llu bytes, the file has %zu (truncated, or no "
             "file of weights: neither safetensors nor a PyTorch checkpoint)",
             path, (unsigned long long)length, bytes->size);
+    if (length > HEADER_LIMIT)
+        return sm_fail(err, SM_EIO, 0,
+                       "%s: the header has %llu bytes, more than the format's limit of "
+                       "%llu",
+                       path, (unsigned long long)length,
+                       (unsigned long long)HEADER_LIMIT);
     sm_status status = read_header(path, bytes, length, file, err);
     if (status != SM_OK)
         sm_st_close(file);

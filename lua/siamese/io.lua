@@ -176,7 +176,8 @@ end
 -- @treturn[1] table metadata
 -- @treturn[2] nil
 -- @treturn[2] string message with the file's name: what is wrong with it, or that it does not say how its
---   module was built (then build one, and use its `load`)
+--   module was built (then build one, and use its `load`; or see siamese.record for how your own networks
+--   say it)
 -- @usage local twin = assert(siamese.load_model("twin.safetensors"))
 function M.load_model(path)
    check_path("siamese.load_model", path)

@@ -2,7 +2,6 @@
 -- input, and whether it was training. It travels as JSON under one key of a safetensors file's metadata;
 -- see `siamese.save` and `siamese.load_model`.
 -- @module siamese.metadata
-local Module = require "siamese.nn.module"
 local json = require "siamese.json"
 local Preprocess = require "siamese.preprocess"
 local record = require "siamese.record"
@@ -15,20 +14,11 @@ M.KEY = "siamese.model"
 local FORMAT = 1
 local KNOWN = { format = true, model = true, preprocess = true, training = true }
 
---- The preprocessing of a module, or of a twin's encoder; nil where there is none.
-local function preprocess_of(module)
-   local found = module.preprocess
-   if found == nil and Module.is_module(module.encoder) then
-      found = module.encoder.preprocess
-   end
-   return found and Preprocess.from(found)
-end
-
 --- The text for a module; nil where there is nothing to say.
 -- @tparam Module module
 -- @treturn ?string
 function M.write(module)
-   local model, preprocess = record.of(module), preprocess_of(module)
+   local model, preprocess = record.of(module), Preprocess.of(module)
    if not model and not preprocess then
       return nil
    end

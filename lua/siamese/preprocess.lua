@@ -220,6 +220,18 @@ function Preprocess.from(value)
    return Preprocess.is(value) and value or Preprocess(value)
 end
 
+--- That of a module: its field `preprocess` (one, or a table of options), else its encoder's.
+-- @tparam Module module
+-- @treturn ?Preprocess
+function Preprocess.of(module)
+   for _, owner in ipairs{ module, module.encoder } do
+      local found = type(owner) == "table" and owner.preprocess
+      if type(found) == "table" then
+         return Preprocess.from(found)
+      end
+   end
+end
+
 --- ImageNet's, as torchvision's weights were trained with.
 -- @treturn Preprocess
 function Preprocess.imagenet()

@@ -97,9 +97,9 @@ local function input(self, name, x)
    if tensor and x.dtype ~= "uint8" then
       return x
    end
-   local preprocess = self.preprocess or self.encoder.preprocess
+   local preprocess = Preprocess.of(self)
    if preprocess then
-      local made, why = Preprocess.from(preprocess)(x)
+      local made, why = preprocess(x)
       return made, why
    elseif not tensor then
       error(("Twin:%s: expected a tensor, got %s%s"):format(name, type(x), type(x) == "string"
