@@ -60,16 +60,20 @@ static void inverse_affine(double angle, double scale, double sx, double sy,
     m[3] = a / scale;
 }
 
-/* The size that holds all of a turned picture. */
+/* The size that holds all of a turned picture; for quarter turns exactly that. */
 static void expanded(const double m[4], int64_t *height, int64_t *width) {
     const double w = (double)*width / 2, h = (double)*height / 2;
-    double most[2] = {0, 0};
-    for (int i = 0; i < 2; i++)
-        most[i] = fabs(m[2 * i]) * w + fabs(m[2 * i + 1]) * h;
-    /* From -most to most about the centre; sides that are whole but for rounding stay. */
-    const double x0 = w - most[0], x1 = w + most[0], y0 = h - most[1], y1 = h + most[1];
-    *width = (int64_t)(ceil(trunc(x1 * 1e4) * 1e-4) - floor(trunc(x0 * 1e4) * 1e-4));
-    *height = (int64_t)(ceil(trunc(y1 * 1e4) * 1e-4) - floor(trunc(y0 * 1e4) * 1e-4));
+    const double x = fabs(m[0]) * w + fabs(m[1]) * h, y = fabs(m[2]) * w + fabs(m[3]) * h;
+    if (m[0] == 0 || m[1] == 0) {
+        *width = (int64_t)(2 * x);
+        *height = (int64_t)(2 * y);
+        return;
+    }
+    /* Whole pixels; what is whole but for rounding stays so. */
+    *width =
+        (int64_t)(ceil(trunc((w + x) * 1e4) * 1e-4) - floor(trunc((w - x) * 1e4) * 1e-4));
+    *height =
+        (int64_t)(ceil(trunc((h + y) * 1e4) * 1e-4) - floor(trunc((h - y) * 1e4) * 1e-4));
 }
 
 static sm_status draw_affine(sm_run *r, const sm_step *s, sm_rng *rng) {

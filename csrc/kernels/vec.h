@@ -16,6 +16,7 @@
  *     vmask, v_inside(v, low, high), i_below(i, n)  lanes where low < v < high (not for
  *                                 NaN), where 0 <= i < n
  *     m_and(a, b) m_any(m) m_all(m)
+ *     v_where(v, m)               v where m, else 0
  *     v_gather(p, i, m, other)    p[i] where m, else other, whose lanes read nothing
  */
 #ifndef SM_KERNELS_VEC_H

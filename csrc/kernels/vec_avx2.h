@@ -122,6 +122,7 @@ typedef __m256 vmask;
 #define m_and(a, b) _mm256_and_ps(a, b)
 #define m_any(m) (_mm256_movemask_ps(m) != 0)
 #define m_all(m) (_mm256_movemask_ps(m) == 0xff)
+#define v_where(v, m) _mm256_and_ps(v, m)
 #define v_gather(p, i, m, other) _mm256_mask_i32gather_ps(other, p, i, m, 4)
 
 #endif

@@ -89,6 +89,7 @@ typedef __mmask16 vmask;
 #define m_and(a, b) (vmask)((a) & (b))
 #define m_any(m) ((m) != 0)
 #define m_all(m) ((m) == 0xffff)
+#define v_where(v, m) _mm512_maskz_mov_ps(m, v)
 #define v_gather(p, i, m, other) _mm512_mask_i32gather_ps(other, m, i, p, 4)
 
 #endif

@@ -147,6 +147,9 @@ INLINE int m_any(vmask m) {
 INLINE int m_all(vmask m) {
     return (m[0] & m[1] & m[2] & m[3]) != 0;
 }
+INLINE vec v_where(vec v, vmask m) {
+    return (vec)((ivec)v & m);
+}
 INLINE vec v_gather(const float *p, ivec i, vmask m, vec other) {
     for (int k = 0; k < VL; k++)
         if (m[k])

@@ -29,8 +29,8 @@ INLINE int find(const sm_warp_source *s, const sm_warp_places *p, int i, lanes *
     const vmask left = m_and(near, i_below(col, w)),
                 right = m_and(near, i_below(i_add(col, one), w));
     const vmask upper = i_below(row, h), lower = i_below(i_add(row, one), h);
-    l->u = v_sub(x, fx);
-    l->v = v_sub(y, fy);
+    l->u = v_where(v_sub(x, fx), near); /* NaN must not come through */
+    l->v = v_where(v_sub(y, fy), near);
     l->at = i_add(i_mul(row, i_set(s->row)), col);
     l->in[0][0] = m_and(left, upper);
     l->in[0][1] = m_and(right, upper);

@@ -225,14 +225,24 @@ static int l_load_batch(lua_State *L) {
 
 enum { LARGEST = 1 << 20 }; /* rows or columns that are resized */
 
+static sm_resize_mode check_mode(lua_State *L, int arg, bool antialias) {
+    static const char *const names[] = {"area",    "bilinear",      "bicubic",
+                                        "nearest", "nearest-exact", NULL};
+    static const sm_resize_mode modes[2][5] = {
+        {SM_RESIZE_AREA, SM_RESIZE_BILINEAR, SM_RESIZE_BICUBIC, SM_RESIZE_NEAREST,
+         SM_RESIZE_NEAREST_EXACT},
+        {SM_RESIZE_AREA, SM_RESIZE_BILINEAR_ANTIALIAS, SM_RESIZE_BICUBIC_ANTIALIAS,
+         SM_RESIZE_NEAREST, SM_RESIZE_NEAREST_EXACT}};
+    return modes[antialias][luaL_checkoption(L, arg, NULL, names)];
+}
+
 /* imaging.resize(t [..,H,W], height, width, mode, antialias) */
 static int l_resize(lua_State *L) {
     char text[SM_SHAPE_TEXT];
     sm_error err;
     sm_tensor *t = lsm_check_tensor(L, 1);
     int64_t height = luaL_checkinteger(L, 2), width = luaL_checkinteger(L, 3);
-    bool area = strcmp(luaL_checkstring(L, 4), "area") == 0,
-         antialias = lua_toboolean(L, 5);
+    const sm_resize_mode mode = check_mode(L, 4, lua_toboolean(L, 5));
     if (t->dtype == SM_I64 || t->ndim < 2 || t->shape[t->ndim - 1] < 1 ||
         t->shape[t->ndim - 2] < 1)
         return luaL_argerror(L, 1,
@@ -252,9 +262,6 @@ static int l_resize(lua_State *L) {
     meta.shape[meta.ndim - 2] = height;
     meta.shape[meta.ndim - 1] = width;
     sm_tensor *y = lsm_push_tensor(L, &meta, false);
-    const sm_resize_mode mode = area        ? SM_RESIZE_AREA
-                                : antialias ? SM_RESIZE_BILINEAR_ANTIALIAS
-                                            : SM_RESIZE_BILINEAR;
     sm_status status =
         sm_resize(mode, t->dtype, sm_tensor_data(t), sm_tensor_numel(t) / (h * w), h, w,
                   sm_tensor_data(y), height, width, &err);

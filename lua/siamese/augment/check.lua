@@ -1,26 +1,46 @@
 --- Checking of steps' options. Internal to siamese.augment and siamese.image.functional.
 --
--- A checker belongs to one table of options and raises where a constructor was called: its methods are
--- called by what the constructor calls, `build(o, c)`.
+-- A checker belongs to one table of options. What it does not like it raises where these modules were called
+-- from, however deep in them it was asked.
 -- @module siamese.augment.check
 local options = require "siamese.options"
 
 local Checker = {}
 Checker.__index = Checker
 
-local LEVEL = 5 -- fail <- method <- build <- constructor <- the caller
+local OWN = { "siamese[/\\]augment[/\\][%w_]+%.lua$", "siamese[/\\]image[/\\]functional%.lua$" }
+
+local function is_own(source)
+   return source:find(OWN[1]) or source:find(OWN[2])
+end
+
+--- The level, as `error` in the calling function counts, of the first function outside.
+local function level_outside()
+   local level = 2
+   while true do
+      local info = debug.getinfo(level + 1, "S")
+      if not info then
+         return 0
+      elseif info.what ~= "C" and not is_own(info.source) then
+         return level
+      end
+      level = level + 1
+   end
+end
+
+--- Raises at the caller of these modules.
+local function raise(text, ...)
+   error(text:format(...), level_outside())
+end
 
 --- @tparam string name what the options are for
 -- @tparam table o the options
--- @tparam[opt=0] int depth calls between the constructor and `build`
-local function new(name, o, depth)
-   return setmetatable({ name = name, options = o, level = LEVEL + (depth or 0) }, Checker)
+local function new(name, o)
+   return setmetatable({ name = name, options = o }, Checker)
 end
 
---- The constructor's message and place.
-local function fail(c, key, expected, extra)
-   error(("%s: %s must be %s, got %s"):format(c.name, key, expected, options.text(c.options[key])),
-      c.level + (extra or 0))
+local function fail(c, key, expected)
+   raise("%s: %s must be %s, got %s", c.name, key, expected, options.text(c.options[key]))
 end
 
 local function is_finite(value)
@@ -160,7 +180,7 @@ end
 
 --- Raises as a method does, of what it does not check itself.
 function Checker:fail(text, ...)
-   error(self.name .. ": " .. text:format(...), self.level - 1)
+   raise("%s: %s", self.name, text:format(...))
 end
 
-return { new = new, is_finite = is_finite }
+return { new = new, raise = raise, is_finite = is_finite }

@@ -9,12 +9,13 @@ local transform = require "siamese.augment.transform"
 
 local M = {}
 
+local BRANCHES = 32 -- of a step, as the core has them
 local BATCH_ONLY = setmetatable({}, { __mode = "k" })
 --- Marks what works on whole batches, and so cannot be among a sample's steps.
 M.batch_only = BATCH_ONLY
 
 --- The transforms and functions of a list; raises where something else is among them.
-local function check_children(name, list, level)
+local function check_children(name, list, level, most)
    local children = {}
    for i, child in ipairs(list) do
       if BATCH_ONLY[getmetatable(child) or child] then
@@ -26,14 +27,15 @@ local function check_children(name, list, level)
       end
       children[i] = child
    end
-   if #children == 0 then
-      error(name .. ": needs at least one transform", level + 1)
+   if #children == 0 or #children > (most or 1024) then
+      error(("%s: needs %s, got %d"):format(name, most and "1 to 32 transforms" or "at least one transform",
+         #children), level + 1)
    end
    return children
 end
 
 --- The list's named options, checked, and its children.
-local function split(name, list, spec, level)
+local function split(name, list, spec, level, most)
    if type(list) ~= "table" or transform.is(list) then
       error(("%s: expected a table of transforms, got %s"):format(name,
          transform.is(list) and tostring(list) or type(list)), level + 1)
@@ -45,7 +47,7 @@ local function split(name, list, spec, level)
       end
    end
    local o = options.check(name, named, spec, level + 1)
-   return check_children(name, list, level + 1), o, named
+   return check_children(name, list, level + 1, most), o, named
 end
 
 local function check_probability(name, p, level)
@@ -74,11 +76,12 @@ function M.Compose(list)
 end
 
 local function one_of(name, list, level)
-   local children, o, named = split(name, list, { seed = options.optional, p = options.optional }, level + 1)
+   local children, o, named = split(name, list, { seed = options.optional, p = options.optional }, level + 1,
+      BRANCHES)
    local weights = o.p
-   for i = 1, weights and math.max(#children, #weights) or 0 do
-      if type(weights) ~= "table" or type(weights[i]) ~= "number" or not (weights[i] >= 0) or i > #children
-      then
+   for i = 1, weights and math.max(#children, type(weights) == "table" and #weights or 1) or 0 do
+      local weight = type(weights) == "table" and weights[i]
+      if type(weight) ~= "number" or not (weight >= 0) or i > #children then
          error(("%s: p must be a list of %d weights from 0, one a transform, got %s"):format(name, #children,
             options.text(weights)), level + 1)
       end
@@ -91,7 +94,8 @@ end
 --- One of the steps, drawn for each sample.
 -- @tparam table list transforms and functions; `p`: a list of their weights (all alike without it); `seed`
 -- @treturn Transform
--- @usage augment.OneOf{ augment.GaussianBlur{ kernel_size = 5 }, augment.RandomInvert{ p = 1 }, p = { 3, 1 } }
+-- @usage
+-- augment.OneOf{ augment.GaussianBlur{ kernel_size = 5 }, augment.RandomInvert{ p = 1 }, p = { 3, 1 } }
 function M.OneOf(list)
    local t = one_of("augment.OneOf", list, 2)
    return t
@@ -134,7 +138,7 @@ end
 -- @treturn Transform
 function M.RandomOrder(list)
    local name = "augment.RandomOrder"
-   local children, _, named = split(name, list, { seed = options.optional }, 2)
+   local children, _, named = split(name, list, { seed = options.optional }, 2, BRANCHES)
    local t = transform.new({ name = name, kind = "order", children = children }, named, 2)
    return t
 end

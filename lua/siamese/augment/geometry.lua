@@ -27,10 +27,7 @@ local function define(name, spec, build)
       local o = options.check(name, opts, spec)
       local c = check.new(name, o)
       local step = build(o, c)
-      step.name, step.p = name, o.p
-      if type(o.p) ~= "number" or not (o.p >= 0 and o.p <= 1) then
-         error(("%s: p must be a probability from 0 to 1, got %s"):format(name, options.text(o.p)), 2)
-      end
+      step.name, step.p = name, c:probability("p")
       local t = transform.new({ name = name, step = step }, opts or {}, 2)
       return t
    end
@@ -130,18 +127,14 @@ function M.Affine(opts)
    local name = "augment.Affine"
    local o = options.check(name, opts, { rotation = optional, shear = optional, scale = optional,
       translation = optional, p = 1, fill = 0, seed = optional })
-   local c = check.new(name, o, -1)
-   local function build()
-      local step = { kind = "parts", name = name, fill = c:values("fill") }
-      for key, middle in pairs{ rotation = 0, shear = 0, scale = 1, translation = 0 } do
-         step[key] = component(o, c, key, middle)
-      end
-      if step.scale[1] <= 0 then
-         c:fail("scale must be above 0, got %s", tostring(step.scale[1]))
-      end
-      return step
+   local c = check.new(name, o)
+   local step = { kind = "parts", name = name, fill = c:values("fill") }
+   for key, middle in pairs{ rotation = 0, shear = 0, scale = 1, translation = 0 } do
+      step[key] = component(o, c, key, middle)
    end
-   local step = build()
+   if step.scale[1] <= 0 then
+      c:fail("scale must be above 0, got %s", tostring(step.scale[1]))
+   end
    local t = transform.new({ name = name, step = step }, opts or {}, 2)
    return t
 end

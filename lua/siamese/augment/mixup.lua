@@ -49,7 +49,7 @@ function M.MixUp(opts)
    local name = "augment.MixUp"
    local o = options.check(name, opts, { alpha = 1, per = "batch", num_classes = options.optional,
       seed = options.optional })
-   local c = check.new(name, o, -2)
+   local c = check.new(name, o)
    local alpha = c:number("alpha")
    if alpha <= 0 then
       error(("%s: alpha must be above 0, got %g"):format(name, alpha), 2)

@@ -107,7 +107,7 @@ end
 function M.preview(set, path, opts)
    local name = "augment.preview"
    local o = options.check(name, opts, SPEC)
-   local c = check.new(name, o, -2)
+   local c = check.new(name, o)
    local t = o.transform or (type(set) == "table" and set.transform)
    if not t then
       error(name .. ": option 'transform' is required: the set has none of its own", 2)
