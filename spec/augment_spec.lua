@@ -36,7 +36,7 @@ describe("a sample's numbers", function()
       bytes = (x * 255):byte()
    end)
 
-   it("depend on seed and index alone, not on the batch, the threads or the order", function()
+   it("depend on seed and index alone, not on the batch, the #threads or the order", function()
       for _, pictures in ipairs{ x, bytes } do
          local t = busy(5)
          local indices = { 3, 14, 15, 92, 65, 35, 89, 79, 32, 38, 46, 26 }

@@ -7,41 +7,53 @@
 
 /* ---- Gaussian blur ---- */
 
-static void make_weights(float *w, int64_t taps, double sigma) {
+/* Fills w with the weights of a Gaussian of `taps` taps, but for those that are nothing
+ * beside the middle's in single precision; returns how many are left. */
+static int64_t make_weights(float *w, int64_t taps, double sigma) {
+    const double farthest = 6.5 * sigma; /* exp(-0.5 * 6.5^2) is 7e-10 */
+    int64_t reach = taps / 2;
     double sum = 0;
-    for (int64_t k = 0; k < taps; k++) {
-        double d = (double)(k - taps / 2), z = sigma > 0 ? d / sigma : d == 0 ? 0 : 1e9;
-        w[k] = (float)exp(-0.5 * z * z);
-        sum += (double)w[k];
+    if ((double)reach > farthest)
+        reach = (int64_t)farthest;
+    for (int64_t k = -reach; k <= reach; k++) {
+        const double z = reach ? (double)k / sigma : 0;
+        w[k + reach] = (float)exp(-0.5 * z * z);
+        sum += (double)w[k + reach];
     }
-    for (int64_t k = 0; k < taps; k++)
+    for (int64_t k = 0; k <= 2 * reach; k++)
         w[k] = (float)((double)w[k] / sum);
-}
-
-/* buffer[0 .. reach - 1] and the same number behind w more reflect those. */
-static void reflect_sides(float *buffer, int64_t w, int64_t reach) {
-    float *row = buffer + reach;
-    for (int64_t i = 1; i <= reach; i++) {
-        row[-i] = row[sm_pad_index(-i, w, SM_PAD_REFLECT)];
-        row[w - 1 + i] = row[sm_pad_index(w - 1 + i, w, SM_PAD_REFLECT)];
-    }
+    return 2 * reach + 1;
 }
 
 typedef struct blur_work {
+    int64_t taps[2];
     const char **rows; /* [taps of y] */
+    int32_t *above;    /* [h + taps of y - 1]: the row that a row from -reach on shows */
+    int32_t *aside;    /* [taps of x - 1]: the column that one beside the row shows */
     float *wx, *wy;    /* [taps] */
     float *buffer;     /* [w + taps of x] */
     float *out;        /* [w] */
 } blur_work;
 
+/* Columns from -reach on, then those behind w. */
+static void find_sides(int32_t *aside, int64_t w, int64_t reach) {
+    for (int64_t i = 0; i < reach; i++) {
+        aside[i] = (int32_t)sm_pad_index(i - reach, w, SM_PAD_REFLECT);
+        aside[reach + i] = (int32_t)sm_pad_index(w + i, w, SM_PAD_REFLECT);
+    }
+}
+
 static sm_status take_work(const sm_view *v, const sm_blur *b, blur_work *work,
                            sm_scratch *scratch, sm_error *err) {
-    size_t nx = (size_t)b->taps[0], ny = (size_t)b->taps[1], w = (size_t)v->w;
+    const size_t nx = (size_t)b->taps[0], ny = (size_t)b->taps[1];
+    const size_t h = (size_t)v->h, w = (size_t)v->w;
     char *table;
     float *rows;
-    sm_status status = sm_scratch_take(
-        scratch, SM_BLOCK_TABLE, ny * sizeof *work->rows + (nx + ny) * sizeof *work->wx,
-        &table, err);
+    sm_status status =
+        sm_scratch_take(scratch, SM_BLOCK_TABLE,
+                        ny * sizeof *work->rows + (nx + ny) * sizeof *work->wx +
+                            (h + ny + nx) * sizeof *work->above,
+                        &table, err);
     if (status == SM_OK)
         status = sm_scratch_take(scratch, SM_BLOCK_ROWS, (2 * w + nx) * sizeof *rows,
                                  &rows, err);
@@ -50,29 +62,38 @@ static sm_status take_work(const sm_view *v, const sm_blur *b, blur_work *work,
     work->rows = (const char **)(void *)table;
     work->wx = (float *)(void *)(table + ny * sizeof *work->rows);
     work->wy = work->wx + nx;
+    work->above = (int32_t *)(void *)(work->wy + ny);
+    work->aside = work->above + h + ny;
     work->buffer = rows;
     work->out = rows + w + nx;
-    make_weights(work->wx, b->taps[0], b->sigma[0]);
-    make_weights(work->wy, b->taps[1], b->sigma[1]);
+    work->taps[0] = make_weights(work->wx, b->taps[0], b->sigma[0]);
+    work->taps[1] = make_weights(work->wy, b->taps[1], b->sigma[1]);
+    for (int64_t y = 0; y < v->h + work->taps[1] - 1; y++)
+        work->above[y] =
+            (int32_t)sm_pad_index(y - work->taps[1] / 2, v->h, SM_PAD_REFLECT);
+    find_sides(work->aside, v->w, work->taps[0] / 2);
     return SM_OK;
 }
 
-static void blur_row(const sm_view *v, const sm_blur *b, const blur_work *work, int64_t c,
-                     int64_t y, float *out) {
+static void blur_row(const sm_view *v, const blur_work *work, int64_t c, int64_t y,
+                     float *out) {
     const sm_pixels *k = sm_pixels_table();
-    const int64_t reach = b->taps[0] / 2, size = (int64_t)sm_dtype_size(v->dtype);
-    for (int64_t i = 0; i < b->taps[1]; i++) {
-        int64_t from = sm_pad_index(y + i - b->taps[1] / 2, v->h, SM_PAD_REFLECT);
-        work->rows[i] = (const char *)v->data + (c * v->plane + from * v->row) * size;
-    }
+    const int64_t reach = work->taps[0] / 2, size = (int64_t)sm_dtype_size(v->dtype);
+    float *row = work->buffer + reach;
+    for (int64_t i = 0; i < work->taps[1]; i++)
+        work->rows[i] =
+            (const char *)v->data + (c * v->plane + work->above[y + i] * v->row) * size;
     if (v->dtype == SM_U8)
-        k->mix_u8(work->buffer + reach, (const uint8_t *const *)(const void *)work->rows,
-                  work->wy, b->taps[1], v->w);
+        k->mix_u8(row, (const uint8_t *const *)(const void *)work->rows, work->wy,
+                  work->taps[1], v->w);
     else
-        k->mix_f32(work->buffer + reach, (const float *const *)(const void *)work->rows,
-                   work->wy, b->taps[1], v->w);
-    reflect_sides(work->buffer, v->w, reach);
-    k->filter(out, work->buffer, work->wx, b->taps[0], v->w);
+        k->mix_f32(row, (const float *const *)(const void *)work->rows, work->wy,
+                   work->taps[1], v->w);
+    for (int64_t i = 0; i < reach; i++) {
+        work->buffer[i] = row[work->aside[i]];
+        row[v->w + i] = row[work->aside[reach + i]];
+    }
+    k->filter(out, work->buffer, work->wx, work->taps[0], v->w);
 }
 
 sm_status sm_blur_view(const sm_view *v, const sm_blur *b, void *to, sm_scratch *scratch,
@@ -85,7 +106,7 @@ sm_status sm_blur_view(const sm_view *v, const sm_blur *b, void *to, sm_scratch 
         for (int64_t y = 0; y < v->h; y++) {
             int64_t at = (c * v->h + y) * v->w;
             float *out = v->dtype == SM_F32 ? (float *)to + at : work.out;
-            blur_row(v, b, &work, c, y, out);
+            blur_row(v, &work, c, y, out);
             if (v->dtype == SM_U8)
                 sm_pixels_table()->to_u8((uint8_t *)to + at, out, v->w);
         }

@@ -28,8 +28,14 @@ void sm_act_copy(const sm_view *v, void *to) {
 /* ---- padding ---- */
 
 int64_t sm_pad_index(int64_t i, int64_t n, sm_padding mode) {
+    if (i >= 0 && i < n)
+        return i;
     if (mode == SM_PAD_EDGE || n == 1)
-        return i < 0 ? 0 : i < n ? i : n - 1;
+        return i < 0 ? 0 : n - 1;
+    const int64_t once = mode == SM_PAD_REFLECT; /* the last pixel is not repeated */
+    const int64_t near = i < 0 ? -i - 1 + once : 2 * n - 1 - once - i;
+    if (near >= 0 && near < n)
+        return near;
     /* A picture and its reflection, over and over. */
     int64_t period = mode == SM_PAD_REFLECT ? 2 * (n - 1) : 2 * n;
     i %= period;
@@ -37,15 +43,26 @@ int64_t sm_pad_index(int64_t i, int64_t n, sm_padding mode) {
     return i < n ? i : mode == SM_PAD_REFLECT ? period - i : period - 1 - i;
 }
 
-static void fill_values(sm_dtype dtype, void *to, int64_t n, float value) {
-    if (dtype == SM_U8) {
-        uint8_t byte;
-        sm_pixels_table()->to_u8(&byte, &value, 1);
-        memset(to, byte, (size_t)n);
-        return;
-    }
-    for (int64_t i = 0; i < n; i++)
-        ((float *)to)[i] = value;
+/* A value as the bytes of a pixel. */
+typedef struct pixel {
+    size_t size;
+    uint8_t byte;
+    float value;
+} pixel;
+
+static pixel pixel_of(sm_dtype dtype, float value) {
+    pixel p = {.size = sm_dtype_size(dtype), .value = value};
+    if (dtype == SM_U8)
+        sm_pixels_table()->to_u8(&p.byte, &value, 1);
+    return p;
+}
+
+static void fill_pixels(const pixel *p, void *to, int64_t n) {
+    if (p->size == 1)
+        memset(to, p->byte, (size_t)n);
+    else
+        for (int64_t i = 0; i < n; i++)
+            ((float *)to)[i] = p->value;
 }
 
 static void copy_pixel(size_t size, char *to, int64_t at, const char *row, int64_t from) {
@@ -54,7 +71,7 @@ static void copy_pixel(size_t size, char *to, int64_t at, const char *row, int64
 
 /* A row of [w] pixels around `row`, NULL for one that is outside. */
 static void pad_row(const sm_run *r, const sm_place *p, const char *row, char *to,
-                    float fill) {
+                    const pixel *fill) {
     const sm_view *v = &r->view;
     const size_t size = sm_dtype_size(v->dtype);
     int64_t begin = p->left > 0 ? p->left : 0;
@@ -62,8 +79,8 @@ static void pad_row(const sm_run *r, const sm_place *p, const char *row, char *t
     if (!row || end <= begin)
         begin = end = r->w;
     if (p->mode == SM_PAD_CONSTANT) {
-        fill_values(v->dtype, to, begin, fill);
-        fill_values(v->dtype, to + (size_t)end * size, r->w - end, fill);
+        fill_pixels(fill, to, begin);
+        fill_pixels(fill, to + (size_t)end * size, r->w - end);
     } else {
         for (int64_t x = 0; x < begin; x++)
             copy_pixel(size, to, x, row, sm_pad_index(x - p->left, v->w, p->mode));
@@ -79,17 +96,18 @@ sm_status sm_act_place(sm_run *r, void *to) {
     const sm_place *p = &r->act.u.place;
     const sm_view *v = &r->view;
     char *out = to;
-    for (int64_t c = 0; c < v->c; c++)
-        for (int64_t y = 0; y < r->h;
-             y++, out += (size_t)r->w * sm_dtype_size(v->dtype)) {
+    for (int64_t c = 0; c < v->c; c++) {
+        const pixel fill = pixel_of(v->dtype, p->fill.v[p->fill.n == 1 ? 0 : c]);
+        for (int64_t y = 0; y < r->h; y++, out += (size_t)r->w * fill.size) {
             int64_t from = y - p->top;
             bool inside = from >= 0 && from < v->h;
             if (!inside && p->mode != SM_PAD_CONSTANT)
                 from = sm_pad_index(from, v->h, p->mode);
             const char *row =
                 inside || p->mode != SM_PAD_CONSTANT ? row_of(v, c, from) : NULL;
-            pad_row(r, p, row, out, p->fill.v[p->fill.n == 1 ? 0 : c]);
+            pad_row(r, p, row, out, &fill);
         }
+    }
     return SM_OK;
 }
 
@@ -108,7 +126,7 @@ static void fill_random(const sm_hole *h, sm_dtype dtype, char *to, int64_t n,
             memcpy(to + (size_t)first * sizeof *z, z, (size_t)count * sizeof *z);
         } else {
             k->uniform(z, count, h->rng.key, h->rng.counter + counter);
-            k->linear(z, count, 256, -0.5f, 0, 255);
+            k->line_f32(z, z, count, (sm_line){256, -0.5f, 0, 255});
             k->to_u8((uint8_t *)to + first, z, count);
         }
     }
@@ -117,15 +135,17 @@ static void fill_random(const sm_hole *h, sm_dtype dtype, char *to, int64_t n,
 static void fill_hole(const sm_run *r, const sm_hole *h, char *to) {
     const size_t size = sm_dtype_size(r->dtype);
     const uint64_t blocks = (uint64_t)h->width / 256 * 64 + 64; /* of a row */
-    for (int64_t c = 0; c < r->c; c++)
+    for (int64_t c = 0; c < r->c; c++) {
+        const pixel fill = pixel_of(r->dtype, h->fill.v[h->fill.n == 1 ? 0 : c]);
         for (int64_t y = 0; y < h->height; y++) {
             char *row = to + (size_t)((c * r->h + h->top + y) * r->w + h->left) * size;
             if (h->random)
                 fill_random(h, r->dtype, row, h->width,
                             (uint64_t)(c * h->height + y) * blocks);
             else
-                fill_values(r->dtype, row, h->width, h->fill.v[h->fill.n == 1 ? 0 : c]);
+                fill_pixels(&fill, row, h->width);
         }
+    }
 }
 
 void sm_act_holes(const sm_run *r, void *to) {

@@ -12,25 +12,35 @@
 
 /* ---- elastic fields ---- */
 
-/* One of the two fields [h, w] of an elastic warp: uniform from -1 to 1, smoothed, times
- * `scale` (Simard, Steinkraus, Platt 2003, section 4). */
-static sm_status make_field(const sm_run *r, const sm_warp *w, int axis, float *noise,
+/* Fields first .. first + n - 1 of an elastic warp, [n, h, w], smoothed out of noise. */
+static sm_status smooth(const sm_run *r, const sm_warp *w, int first, int n, float *noise,
+                        float *field) {
+    const int64_t plane = r->h * r->w, taps = (int64_t)(8 * w->sigma[first] + 1) | 1;
+    const sm_blur blur = {{taps, taps}, {w->sigma[0], w->sigma[1]}};
+    const sm_view v = {SM_F32, n, r->h, r->w, plane, r->w, false, noise};
+    if (w->sigma[first] > 0)
+        return sm_blur_view(&v, &blur, field, r->scratch, r->err);
+    memcpy(field, noise, (size_t)(n * plane) * sizeof *field);
+    return SM_OK;
+}
+
+/* The two fields [2, h, w] of an elastic warp: uniform from -1 to 1, times `alpha` / 2,
+ * smoothed (Simard, Steinkraus, Platt 2003, section 4). */
+static sm_status make_field(const sm_run *r, const sm_warp *w, float *noise,
                             float *field) {
     const sm_pixels *k = sm_pixels_table();
-    const int64_t n = r->h * r->w, blocks = (r->w + 3) / 4;
-    float scale = (float)(w->alpha[axis] / 2);
-    sm_rng rng = sm_rng_stream(&w->rng, (uint64_t)axis);
-    for (int64_t y = 0; y < r->h; y++) /* rows overrun into the next, which follows */
-        k->uniform(noise + y * r->w, r->w, rng.key, rng.counter + (uint64_t)(y * blocks));
-    k->linear(noise, n, 2 * scale, -scale, -INFINITY, INFINITY);
-    if (w->sigma[axis] <= 0) {
-        memcpy(field, noise, (size_t)n * sizeof *field);
-        return SM_OK;
+    const int64_t plane = r->h * r->w;
+    for (int axis = 0; axis < 2; axis++) { /* what overruns the first is the second */
+        const float scale = (float)(w->alpha[axis] / 2);
+        const sm_rng rng = sm_rng_stream(&w->rng, (uint64_t)axis);
+        float *one = noise + axis * plane;
+        k->uniform(one, plane, rng.key, rng.counter);
+        k->line_f32(one, one, plane, (sm_line){2 * scale, -scale, -INFINITY, INFINITY});
     }
-    int64_t taps = (int64_t)(8 * w->sigma[axis] + 1) | 1;
-    sm_blur blur = {{taps, taps}, {w->sigma[0], w->sigma[1]}};
-    sm_view v = {SM_F32, 1, r->h, r->w, n, r->w, false, noise};
-    return sm_blur_view(&v, &blur, field, r->scratch, r->err);
+    if (w->sigma[0] == w->sigma[1])
+        return smooth(r, w, 0, 2, noise, field);
+    sm_status status = smooth(r, w, 0, 1, noise, field);
+    return status == SM_OK ? smooth(r, w, 1, 1, noise + plane, field + plane) : status;
 }
 
 static sm_status find_field(const sm_run *r, const sm_warp *w, const float **field) {
@@ -39,12 +49,11 @@ static sm_status find_field(const sm_run *r, const sm_warp *w, const float **fie
     *field = w->field;
     if (!w->displaced || w->field)
         return SM_OK;
-    sm_status status = sm_run_bytes(r, SM_F32, 3, r->h, r->w, &bytes);
-    if (status == SM_OK)
+    sm_status status = sm_run_bytes(r, SM_F32, 4, r->h, r->w, &bytes);
+    if (status == SM_OK) /* draws overrun by up to three floats */
         status = sm_scratch_take(r->scratch, SM_BLOCK_FIELD, bytes + 64, &block, r->err);
-    for (int axis = 0; axis < 2 && status == SM_OK; axis++)
-        status =
-            make_field(r, w, axis, block + 2 * r->h * r->w, block + axis * r->h * r->w);
+    if (status == SM_OK)
+        status = make_field(r, w, block + 2 * r->h * r->w, block);
     *field = status == SM_OK ? block : NULL;
     return status;
 }

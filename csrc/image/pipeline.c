@@ -152,18 +152,22 @@ static sm_status check_input(const sm_picture *in, sm_error *err) {
     return SM_OK;
 }
 
-static sm_run start(const sm_picture *in, bool dry, sm_scratch *scratch, sm_error *err) {
-    sm_view v = {in->dtype,     in->c, in->h, in->w,
-                 in->h * in->w, in->w, false, dry ? NULL : in->data};
-    return (sm_run){.dry = dry,
-                    .scratch = scratch,
-                    .err = err,
-                    .view = v,
-                    .buffer = -1,
-                    .dtype = in->dtype,
-                    .c = in->c,
-                    .h = in->h,
-                    .w = in->w};
+/* Not by an initialiser: the acts' room is large, and need not be cleared. */
+static void start(sm_run *r, const sm_picture *in, bool dry, sm_scratch *scratch,
+                  sm_error *err) {
+    r->dry = dry;
+    r->scratch = scratch;
+    r->err = err;
+    r->step = NULL;
+    r->view = (sm_view){in->dtype,     in->c, in->h, in->w,
+                        in->h * in->w, in->w, false, dry ? NULL : in->data};
+    r->buffer = -1;
+    r->act.kind = SM_ACT_NONE;
+    r->act.holes = 0;
+    r->dtype = in->dtype;
+    r->c = in->c;
+    r->h = in->h;
+    r->w = in->w;
 }
 
 /* Runs from step *at to the end or to the next call. */
@@ -228,7 +232,8 @@ sm_status sm_pipeline_resume(const sm_pipeline *p, const sm_key *key, int *at, i
     sm_status status = check_input(in, err);
     if (status != SM_OK)
         return status;
-    sm_run r = start(in, false, scratch, err);
+    sm_run r;
+    start(&r, in, false, scratch, err);
     status = walk(p, key, &r, at, call);
     return status == SM_OK ? finish(&r, out) : status;
 }
@@ -258,7 +263,8 @@ sm_status sm_pipeline_shape(const sm_pipeline *p, const sm_key *key, const sm_pi
         status = check_input(in, err);
     if (status != SM_OK)
         return status;
-    sm_run r = start(in, true, scratch, err);
+    sm_run r;
+    start(&r, in, true, scratch, err);
     status = walk(p, key, &r, &at, &call);
     *out = (sm_picture){r.dtype, r.c, r.h, r.w, NULL};
     return status;
@@ -271,7 +277,8 @@ static sm_status warp_alone(const sm_picture *in, const sm_warp *w, sm_picture *
     sm_status status = check_input(in, err);
     if (status != SM_OK)
         return status;
-    sm_run r = start(in, false, scratch, err);
+    sm_run r;
+    start(&r, in, false, scratch, err);
     r.step = "warp";
     if (w->fill.n != 1 && w->fill.n != in->c)
         return sm_fail(err, SM_EINVAL, 0,

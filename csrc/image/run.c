@@ -221,6 +221,23 @@ sm_status sm_run_resize(sm_run *r, int64_t height, int64_t width, sm_interpolati
     return status;
 }
 
+/* Two lines, the first of which cuts nothing off, are one. */
+static bool join_lines(sm_points *waits, const sm_point *p) {
+    sm_point *last = waits->n ? &waits->point[waits->n - 1] : NULL;
+    if (!last || last->kind != SM_POINT_LINEAR || p->kind != SM_POINT_LINEAR ||
+        last->low > -INFINITY || last->high < INFINITY)
+        return false;
+    sm_point joined = *p;
+    joined.a.n = joined.b.n = last->a.n > p->a.n ? last->a.n : p->a.n;
+    for (int i = 0; i < joined.a.n; i++) {
+        const int first = last->a.n == 1 ? 0 : i, second = p->a.n == 1 ? 0 : i;
+        joined.a.v[i] = p->a.v[second] * last->a.v[first];
+        joined.b.v[i] = p->a.v[second] * last->b.v[first] + p->b.v[second];
+    }
+    *last = joined;
+    return true;
+}
+
 sm_status sm_run_point(sm_run *r, const sm_point *p) {
     sm_points *waits = &r->act.u.points;
     sm_status status = SM_OK;
@@ -229,7 +246,8 @@ sm_status sm_run_point(sm_run *r, const sm_point *p) {
         status = await(r, SM_ACT_POINTS, r->h, r->w);
         waits->n = 0;
     }
-    waits->point[waits->n++] = *p;
+    if (!join_lines(waits, p))
+        waits->point[waits->n++] = *p;
     if (p->kind == SM_POINT_GREY)
         r->c = p->channels;
     else if (p->kind == SM_POINT_SPREAD)

@@ -51,7 +51,7 @@ typedef struct sm_place {
 } sm_place;
 
 typedef enum sm_point_kind {
-    SM_POINT_LINEAR,   /* low .. high of a x + b, by channel */
+    SM_POINT_LINEAR,   /* low .. high of a x + b, by channel (a.n is b.n) */
     SM_POINT_CONTRAST, /* a x + (1 - a) mean of the grey picture; first of its chain */
     SM_POINT_SATURATION,
     SM_POINT_HUE,

@@ -131,6 +131,31 @@ INLINE ivec i_mul(ivec a, ivec b) {
     return (ivec)((uvec)a * (uvec)b);
 }
 
+INLINE void v_store_bytes(uint8_t *p, vec v) {
+    v = v_pick(v, v_zero(), (vec)(v > v_zero()));
+    v = v_min(v, v_set(255.0f)) + 12582912.0f; /* 1.5 * 2^23: rounds */
+    for (int i = 0; i < VL; i++)
+        p[i] = (uint8_t)((ivec)v)[i];
+}
+INLINE ivec i_load(const void *p) {
+    ivec i;
+    memcpy(&i, p, sizeof i);
+    return i;
+}
+INLINE void i_store(void *p, ivec i) {
+    memcpy(p, &i, sizeof i);
+}
+INLINE ivec i_xor(ivec a, ivec b) {
+    return a ^ b;
+}
+INLINE ivec i_wide(ivec a, ivec k, ivec *high) {
+    typedef uint64_t wide __attribute__((vector_size(16)));
+    const wide low = {0xffffffffu, 0xffffffffu}, x = (wide)a, y = (wide)k;
+    const wide even = (x & low) * (y & low), odd = (x >> 32) * (y >> 32);
+    *high = (ivec)((even >> 32) | (odd & ~low));
+    return (ivec)((even & low) | (odd << 32));
+}
+
 typedef ivec vmask;
 INLINE vmask v_inside(vec v, vec low, vec high) {
     return (ivec)(v > low) & (ivec)(v < high);

@@ -235,6 +235,74 @@ TEST(bytes_are_rounded_to_even_and_clamped) {
     }
 }
 
+/* Of any length: the last strip goes back over what has been done. */
+TEST(rows_are_mixed_whatever_their_length) {
+    enum { MOST_N = 300, TAPS = 5 };
+    static float rows[TAPS][MOST_N], x[MOST_N + TAPS], y[MOST_N + 1];
+    static uint8_t bytes[TAPS][MOST_N];
+    static const float w[TAPS] = {0.5f, -1, 2, 0.25f, 3};
+    const float *from[TAPS];
+    const uint8_t *from_bytes[TAPS];
+    for (int k = 0; k < TAPS; k++) {
+        from[k] = rows[k];
+        from_bytes[k] = bytes[k];
+        for (int i = 0; i < MOST_N; i++)
+            rows[k][i] = bytes[k][i] = (uint8_t)(i * 31 + k * 57);
+    }
+    for (int i = 0; i < MOST_N + TAPS; i++)
+        x[i] = (float)(i * 17 % 101);
+    for (int p = 0; p < count_paths(); p++)
+        for (int n = 1; n <= MOST_N; n += n < 140 ? 1 : 23) {
+            float worst = 0;
+            y[n] = -99;
+            for (int what = 0; what < 5; what++) {
+                if (what == 0)
+                    paths[p]->mix_f32(y, from, w, TAPS, n);
+                else if (what == 1)
+                    paths[p]->mix_u8(y, from_bytes, w, TAPS, n);
+                else if (what == 2)
+                    paths[p]->filter(y, x, w, TAPS, n);
+                else if (what == 3)
+                    paths[p]->most(y, from, TAPS, n);
+                else
+                    paths[p]->least_of(y, x, TAPS, n);
+                for (int i = 0; i < n; i++) {
+                    float want = what == 3 ? rows[0][i] : what == 4 ? x[i] : 0;
+                    for (int k = 0; k < TAPS; k++)
+                        want = what == 3   ? fmaxf(want, rows[k][i])
+                               : what == 4 ? fminf(want, x[i + k])
+                               : what == 2 ? want + w[k] * x[i + k]
+                                           : want + w[k] * rows[k][i];
+                    worst = fmaxf(worst, fabsf(y[i] - want));
+                }
+            }
+            CHECK(worst == 0 && y[n] == -99);
+        }
+}
+
+/* Bytes on a line, at once and by way of floats. */
+TEST(bytes_stay_on_their_line) {
+    uint8_t x[256], y[256], want[256];
+    float z[256], f[256];
+    const sm_line l = {1.37f, -20.25f, 0, 255};
+    for (int i = 0; i < 256; i++)
+        x[i] = (uint8_t)i;
+    for (int p = 0; p < count_paths(); p++)
+        for (int n = 200; n <= 256; n += 7) {
+            paths[p]->line_u8(y, x, n, l);
+            paths[p]->line_from_u8(z, x, n, l);
+            paths[p]->from_u8(f, x, n);
+            paths[p]->line_f32(f, f, n, l);
+            paths[p]->to_u8(want, f, n);
+            CHECK(memcmp(y, want, (size_t)n) == 0);
+            float worst = 0;
+            for (int i = 0; i < n; i++)
+                worst = fmaxf(worst, fabsf(z[i] - f[i]));
+            CHECK(worst < 1e-4f);
+            CHECK(paths[p]->sum_u8(x, n) == n * (n - 1) / 2);
+        }
+}
+
 TEST(draws_are_the_generators_words) {
     enum { N = 103, BLOCKS = 26 };
     sm_rng rng;
@@ -285,10 +353,12 @@ TEST(colours_are_alike_on_all_paths) {
         const sm_pixels *const both[2] = {paths[0], paths[k]};
         for (int j = 0; j < 2; j++) {
             float(*x)[N] = j ? b : a;
-            both[j]->hue(x[0], x[1], x[2], N, -0.3f);
-            both[j]->saturate(x[0], x[1], x[2], N, 1.3f, 1);
-            both[j]->gamma(x[0], N, 1.7f, 1, 1);
-            both[j]->linear(x[1], N, 0.7f, 0.1f, 0, 1);
+            float *const y[3] = {x[0], x[1], x[2]};
+            const float *const from[3] = {x[0], x[1], x[2]};
+            both[j]->hue(y, from, N, -0.3f);
+            both[j]->saturate(y, from, N, 1.3f, 1);
+            both[j]->gamma(x[0], x[0], N, 1.7f, 1, 1);
+            both[j]->line_f32(x[1], x[1], N, (sm_line){0.7f, 0.1f, 0, 1});
             both[j]->blend(x[2], x[0], N, 0.25f);
         }
         for (int i = 0; i < 3 * N; i++)
@@ -369,6 +439,8 @@ int main(void) {
     RUN(calls_are_refused_or_stopped_at);
     RUN(without_memory_it_fails_and_lets_go);
     RUN(bytes_are_rounded_to_even_and_clamped);
+    RUN(rows_are_mixed_whatever_their_length);
+    RUN(bytes_stay_on_their_line);
     RUN(draws_are_the_generators_words);
     RUN(normal_draws_are_box_and_mullers);
     RUN(colours_are_alike_on_all_paths);
