@@ -34,6 +34,9 @@ static inline void sm_touch(sm_tensor *t) {
     t->storage->version++;
 }
 
+/* Multiply-adds that the forwards of the calling thread have taken so far. */
+uint64_t sm_multiply_adds(void);
+
 /* Once, before the first sm_apply. */
 void sm_graph_init(void);
 
