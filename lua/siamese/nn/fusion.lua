@@ -36,7 +36,7 @@ local function let_go(x, fresh, y, ...)
    return y, ...
 end
 
-local ACTIVATIONS = { relu = F.relu, relu6 = function(x) return x:clamp(0, 6) end }
+local ACTIVATIONS = { relu = F.relu, relu6 = F.relu6 }
 
 --- activation(norm(conv(x)) + residual): a block of a residual network, in one pass behind the convolution
 -- in training and in no pass at all in evaluation without a graph.
