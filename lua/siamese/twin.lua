@@ -12,6 +12,7 @@ local core = require "siamese.core"
 local Module = require "siamese.nn.module"
 local layers = require "siamese.nn.layers"
 local options = require "siamese.options"
+local record = require "siamese.record"
 
 local F = core.F
 local M = {}
@@ -24,8 +25,13 @@ M.WeightedL1 = Module:extend("WeightedL1")
 
 function M.WeightedL1:init(opts)
    local o = options.check("nn.WeightedL1", opts, { features = options.required, bias = true }, 4)
+   self.options = o
    self.linear = layers.Linear{ in_features = o.features, out_features = 1, bias = o.bias }
 end
+
+record.register_class("nn.WeightedL1", M.WeightedL1, function(head)
+   return head.options
+end)
 
 --- a, b [N,D]: logits [N].
 function M.WeightedL1:forward(a, b)
@@ -210,5 +216,36 @@ function Twin:identify(query, support, labels)
    end
    return best, scores
 end
+
+--- The options of a twin as data; nil and why where one of them is none.
+local function describe(twin)
+   local o = { distance = twin.distance_name }
+   if twin.measure ~= DISTANCES[o.distance] then
+      return nil, "its distance is a function, which is not data"
+   end
+   for _, key in ipairs{ "encoder", "head" } do
+      if twin[key] then
+         local one, why = record.of(twin[key])
+         if not one then
+            return nil, ("its %s: %s"):format(key, why)
+         end
+         o[key] = one
+      end
+   end
+   return o
+end
+
+local function rebuild(o)
+   local given = options.extend(o, {})
+   for _, key in ipairs{ "encoder", "head" } do
+      if o[key] ~= nil then
+         local module, why = record.build(o[key])
+         given[key] = module or error(("Twin: %s: %s"):format(key, why), 0)
+      end
+   end
+   return Twin(given)
+end
+
+record.register_class("Twin", Twin, describe, rebuild)
 
 return M

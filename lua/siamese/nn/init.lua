@@ -2,6 +2,7 @@
 -- @module siamese.nn
 local core = require "siamese.core"
 local Module = require "siamese.nn.module"
+local records = require "siamese.nn.records"
 
 local M = { Module = Module, Parameter = Module.Parameter, is_module = Module.is_module,
    functional = core.F, init = require "siamese.nn.initialise",
@@ -9,6 +10,7 @@ local M = { Module = Module, Parameter = Module.Parameter, is_module = Module.is
 for _, part in ipairs{ "siamese.nn.layers", "siamese.nn.activations", "siamese.nn.container" } do
    for name, class in pairs(require(part)) do
       M[name] = class
+      records.add("nn." .. name, class)
    end
 end
 
