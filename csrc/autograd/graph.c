@@ -35,10 +35,10 @@ typedef struct sm_node {
 static _Thread_local bool grad_off;
 static _Thread_local uint64_t next_sequence = 1;
 
-static _Thread_local uint64_t multiply_adds;
+static _Thread_local sm_work_done work;
 
-uint64_t sm_multiply_adds(void) {
-    return multiply_adds;
+sm_work_done sm_get_work(void) {
+    return work;
 }
 
 bool sm_grad_enabled(void) {
@@ -212,6 +212,7 @@ static sm_status make_outputs(sm_call *call, sm_error *err) {
         sm_status status = sm_tensor_new(&call->meta[k], &call->out[k], err);
         if (status != SM_OK)
             return status;
+        work.bytes += call->out[k]->storage->bytes;
     }
     return SM_OK;
 }
@@ -227,7 +228,7 @@ static bool is_left_out(const sm_call *call) {
 
 static sm_status forward(sm_call *call, sm_error *err) {
     if (call->op->multiply_adds)
-        multiply_adds += call->op->multiply_adds(call);
+        work.multiply_adds += call->op->multiply_adds(call);
     if (!call->op->forward || is_left_out(call))
         return SM_OK;
     return call->op->forward(call, err);

@@ -1,5 +1,4 @@
-/* lua_autograd.c: backward, detach, requires_grad, no_grad; shapes_only, multiply_adds.
- */
+/* lua_autograd.c: backward, detach, requires_grad, no_grad; shapes_only, work. */
 #include "lua/state.h"
 
 void lsm_require_grad(lua_State *L, sm_tensor *t, bool on) {
@@ -77,11 +76,13 @@ static int l_shapes_only(lua_State *L) {
     return call_with(L, sm_set_shapes_only, true);
 }
 
-/* multiply_adds(): of products (convolutions, matmul, linear) forwards so far, an integer
- * that goes up. */
-static int l_multiply_adds(lua_State *L) {
-    lua_pushinteger(L, (lua_Integer)sm_multiply_adds());
-    return 1;
+/* work(): what forwards have taken so far, two integers that go up: multiply-adds of
+ * convolutions and products of matrices, and bytes that came out. */
+static int l_work(lua_State *L) {
+    sm_work_done done = sm_get_work();
+    lua_pushinteger(L, (lua_Integer)done.multiply_adds);
+    lua_pushinteger(L, (lua_Integer)done.bytes);
+    return 2;
 }
 
 static int l_is_grad_enabled(lua_State *L) {
@@ -99,7 +100,7 @@ static int l_set_grad_enabled(lua_State *L) {
 static const luaL_Reg functions[] = {{"no_grad", l_no_grad},
                                      {"enable_grad", l_enable_grad},
                                      {"shapes_only", l_shapes_only},
-                                     {"multiply_adds", l_multiply_adds},
+                                     {"work", l_work},
                                      {"is_grad_enabled", l_is_grad_enabled},
                                      {"set_grad_enabled", l_set_grad_enabled},
                                      {NULL, NULL}};

@@ -3,6 +3,8 @@
 local core = require "siamese.core"
 local Module = require "siamese.nn.module"
 local records = require "siamese.nn.records"
+require "siamese.nn.summary" -- these two give modules more methods
+require "siamese.nn.freezing"
 
 local M = { Module = Module, Parameter = Module.Parameter, is_module = Module.is_module,
    functional = core.F, init = require "siamese.nn.initialise",
