@@ -85,8 +85,8 @@ describe("a summary", function()
       local net = nn.Sequential{ nn.Sequential{ nn.Linear{ in_features = 2, out_features = 3 }, nn.ReLU{} },
          nn.Linear{ in_features = 3, out_features = 1 } }
       local text = tostring(net:summary{ input = { 5, 2 }, depth = 1 })
-      assert.matches("\n  0: Sequential +%[5,3%] +9 +30 +120 B\n  1: Linear +%[5,1%] +4 +15 +20 B\ntotal +13 +45",
-         text)
+      assert.matches("\n  0: Sequential +%[5,3%] +9 +30 +120 B\n  1: Linear +%[5,1%] +4 +15 +20 B\n"
+         .. "total +13 +45", text)
       assert.matches("\nSequential +%[5,1%] +13 +45 +140 B\ntotal", tostring(net:summary{ input = { 5, 2 },
          depth = 0 }))
    end)

@@ -1,0 +1,22 @@
+--- Encoders of the literature, ready to be a twin's.
+--
+--    local net = models.resnet18{ embedding = 128 }       -- pictures [N,3,H,W] to [N,128]
+--    local net = models.mobilenet_v2{ in_channels = 1 }   -- its own features, [N,1280]
+--    local net = models.vgg16{ num_classes = 1000 }       -- torchvision's classifier
+--    print(net:summary{ input = { 1, 3, 224, 224 } })
+--
+-- Structure, names and start are torchvision's where it has the network. Each works at any size of picture
+-- that its arithmetic allows and names the smallest where it doesn't. The classes behind the builders
+-- (`models.ResNet`, `models.VGG`, ...) are there to be subclassed; a stage of an instance may be replaced
+-- as well: `net.layer4 = nn.Identity{}`.
+-- @module siamese.models
+local M = {}
+
+for _, part in ipairs{ "classic", "vgg", "resnet", "cifar_resnet", "googlenet", "inception",
+   "mobilenet", "mobilenet_v3" } do
+   for name, value in pairs(require("siamese.models." .. part)) do
+      M[name] = value
+   end
+end
+
+return M
