@@ -45,8 +45,7 @@ INLINE void tile(const conv2d_tile_args *a, const conv2d_pixel *pixel, const int
     const int last = a->last;
     UNROLL for (int i = 0; i < px; i++) {
         base[i] = a->src + pixel[i].src;
-        UNROLL for (int v = 0; v < nv; v++) sum[i][v] =
-            a->start ? v_zero() : load_lanes(a->sums + pixel[i].dst, v, nv, last);
+        UNROLL for (int v = 0; v < nv; v++) sum[i][v] = v_zero();
     }
     for (int64_t t = 0; t < a->taps; t++) {
         const float *w = a->w + t * a->tap_stride;
@@ -59,6 +58,13 @@ INLINE void tile(const conv2d_tile_args *a, const conv2d_pixel *pixel, const int
                 UNROLL for (int v = 0; v < nv; v++) sum[i][v] =
                     v_fma(x, weight[v], sum[i][v]);
             }
+        }
+    }
+    /* Added last: sums of sums round less than one long sum. */
+    if (!a->start) {
+        UNROLL for (int i = 0; i < px; i++) {
+            UNROLL for (int v = 0; v < nv; v++) sum[i][v] +=
+                load_lanes(a->sums + pixel[i].dst, v, nv, last);
         }
     }
     if (a->scale)
@@ -205,7 +211,33 @@ static void transpose(const float *src, int64_t src_pitch, int64_t rows, int64_t
                             at_most_vl(columns - c), dst + c * dst_pitch + r, dst_pitch);
 }
 
-enum { HELD_TAPS = 9, ABREAST = 4 };
+/* The sums of VL rows, a vector each, become one vector by turning them. */
+INLINE void dots_of(const float *a, const float *b, int64_t ldb, int64_t rows,
+                    int64_t depth, float *c) {
+    vec sum[VL];
+    UNROLL for (int i = 0; i < VL; i++) sum[i] = v_zero();
+    for (int64_t k = 0; k < depth; k += VL) {
+        const int lanes = at_most_vl(depth - k);
+        const vec x = v_load_n(a + k, lanes);
+        UNROLL for (int i = 0; i < VL; i++) {
+            const float *row = b + (i < rows ? i : 0) * ldb + k;
+            sum[i] = v_fma(x, lanes == VL ? v_load(row) : v_load_n(row, lanes), sum[i]);
+        }
+    }
+    v_transpose(sum);
+    UNROLL for (int i = 1; i < VL; i++) sum[0] += sum[i];
+    v_store_n(c, sum[0], (int)rows);
+}
+
+static void dots(const float *a, const float *b, int64_t ldb, int64_t rows, int64_t depth,
+                 float *c) {
+    if (rows == VL)
+        dots_of(a, b, ldb, VL, depth, c);
+    else
+        dots_of(a, b, ldb, rows, depth, c);
+}
+
+enum { HELD_TAPS = 9, ABREAST = 4, PIECE_FLOATS = 1024 };
 
 /* px neighbouring pixels of one vector of channels. n taps, a constant, whose weights are
  * held in w; or 0: any number. */
@@ -237,32 +269,41 @@ INLINE void depthwise_pixels(const conv2d_depthwise_args *a, const float *src, i
     }
 }
 
-/* One row of one vector of channels. */
-INLINE void depthwise_row(const conv2d_depthwise_args *a, int64_t row, int64_t c,
-                          const int n, const int lanes) {
-    const float *src = a->src + row * a->src_row + c;
-    float *dst = a->dst + row * a->dst_row + c;
+/* Pixels [begin, end) of a row, of one vector of channels. */
+INLINE void depthwise_row(const conv2d_depthwise_args *a, int64_t row, int64_t begin,
+                          int64_t end, int64_t c, const int n, const int lanes) {
+    const float *src = a->src + row * a->src_row + begin * a->src_pixel + c;
+    float *dst = a->dst + row * a->dst_row + begin * a->dst_pixel + c;
     vec w[HELD_TAPS];
     UNROLL for (int t = 0; t < n; t++) w[t] = v_load_n(a->w + a->weight[t] + c, lanes);
-    int64_t j = 0;
-    for (; j + ABREAST <= a->columns; j += ABREAST) {
+    int64_t j = begin;
+    for (; j + ABREAST <= end; j += ABREAST) {
         depthwise_pixels(a, src, c, w, dst, n, ABREAST, lanes);
         src += ABREAST * a->src_pixel;
         dst += ABREAST * a->dst_pixel;
     }
-    for (; j < a->columns; j++, src += a->src_pixel, dst += a->dst_pixel)
+    for (; j < end; j++, src += a->src_pixel, dst += a->dst_pixel)
         depthwise_pixels(a, src, c, w, dst, n, 1, lanes);
+}
+
+/* Pixels of a row whose sources, with all their channels, stay in the first-level cache
+ * while vector after vector of channels passes over them. */
+INLINE int64_t depthwise_piece(const conv2d_depthwise_args *a) {
+    const int64_t pixels = PIECE_FLOATS / (a->src_pixel ? a->src_pixel : 1);
+    return (pixels / ABREAST + 1) * ABREAST;
 }
 
 /* Whole vectors with a constant, so that the masks go. */
 INLINE void depthwise_rows(const conv2d_depthwise_args *a, const int n) {
-    const int64_t whole = a->channels / VL * VL;
-    for (int64_t row = 0; row < a->rows; row++) {
-        for (int64_t c = 0; c < whole; c += VL)
-            depthwise_row(a, row, c, n, VL);
-        if (whole < a->channels)
-            depthwise_row(a, row, whole, n, (int)(a->channels - whole));
-    }
+    const int64_t whole = a->channels / VL * VL, piece = depthwise_piece(a);
+    for (int64_t row = 0; row < a->rows; row++)
+        for (int64_t begin = 0; begin < a->columns; begin += piece) {
+            const int64_t end = begin + piece < a->columns ? begin + piece : a->columns;
+            for (int64_t c = 0; c < whole; c += VL)
+                depthwise_row(a, row, begin, end, c, n, VL);
+            if (whole < a->channels)
+                depthwise_row(a, row, begin, end, whole, n, (int)(a->channels - whole));
+        }
 }
 
 static void depthwise(const conv2d_depthwise_args *a) {
@@ -288,14 +329,16 @@ static void depthwise(const conv2d_depthwise_args *a) {
     }
 }
 
-/* n taps from t on, of one row of one vector of channels. */
-INLINE void depthwise_grad_row(const conv2d_depthwise_args *a, int64_t row, int64_t c,
-                               int64_t t, const int n, const int lanes) {
-    const float *src = a->src + row * a->src_row + c, *dy = a->dy + row * a->dst_row + c;
+/* n taps from t on, of pixels [begin, end) of a row, of one vector of channels. */
+INLINE void depthwise_grad_row(const conv2d_depthwise_args *a, int64_t row, int64_t begin,
+                               int64_t end, int64_t c, int64_t t, const int n,
+                               const int lanes) {
+    const float *src = a->src + row * a->src_row + begin * a->src_pixel + c;
+    const float *dy = a->dy + row * a->dst_row + begin * a->dst_pixel + c;
     const int32_t *tap = a->tap + t, *place = a->weight + t;
     vec sum[HELD_TAPS];
     UNROLL for (int k = 0; k < n; k++) sum[k] = v_load_n(a->sums + place[k] + c, lanes);
-    for (int64_t j = 0; j < a->columns; j++, src += a->src_pixel, dy += a->dst_pixel) {
+    for (int64_t j = begin; j < end; j++, src += a->src_pixel, dy += a->dst_pixel) {
         const vec g = lanes == VL ? v_load(dy) : v_load_n(dy, lanes);
         UNROLL for (int k = 0; k < n; k++) {
             const float *at = src + tap[k];
@@ -306,13 +349,16 @@ INLINE void depthwise_grad_row(const conv2d_depthwise_args *a, int64_t row, int6
 }
 
 INLINE void depthwise_grad_taps(const conv2d_depthwise_args *a, int64_t t, const int n) {
-    const int64_t whole = a->channels / VL * VL;
-    for (int64_t row = 0; row < a->rows; row++) {
-        for (int64_t c = 0; c < whole; c += VL)
-            depthwise_grad_row(a, row, c, t, n, VL);
-        if (whole < a->channels)
-            depthwise_grad_row(a, row, whole, t, n, (int)(a->channels - whole));
-    }
+    const int64_t whole = a->channels / VL * VL, piece = depthwise_piece(a);
+    for (int64_t row = 0; row < a->rows; row++)
+        for (int64_t begin = 0; begin < a->columns; begin += piece) {
+            const int64_t end = begin + piece < a->columns ? begin + piece : a->columns;
+            for (int64_t c = 0; c < whole; c += VL)
+                depthwise_grad_row(a, row, begin, end, c, t, n, VL);
+            if (whole < a->channels)
+                depthwise_grad_row(a, row, begin, end, whole, t, n,
+                                   (int)(a->channels - whole));
+        }
 }
 
 static void depthwise_grad(const conv2d_depthwise_args *a) {
@@ -341,6 +387,7 @@ const conv2d_kernels KERNELS_NAME = {
     {grads_1, grads_2, NULL, NULL},
 #endif
     transpose,
+    dots,
     depthwise,
     depthwise_grad,
     winograd_weights,

@@ -40,7 +40,7 @@ local function copy(value, what, depth)
       return nil, what .. " is not a finite number"
    elseif kind == "string" or kind == "number" or kind == "boolean" then
       return value
-   elseif kind ~= "table" or Module.is_module(value) then
+   elseif kind ~= "table" or getmetatable(value) ~= nil then
       return nil, ("%s is a %s, which is not data"):format(what,
          Module.is_module(value) and "module" or kind)
    elseif depth > DEEPEST then
