@@ -55,7 +55,7 @@ function Block:forward(x)
    return nn.conv_norm(self.conv2, self.bn2, h, { residual = shortcut, activation = "relu" })
 end
 
-local BUILDER = { spec = options.extend(parts.IMAGE, { shortcut = "A" }) }
+local BUILDER = { spec = options.extend(parts.IMAGE, { shortcut = "A" }), heads = { "linear%." } }
 local CLASS = { spec = options.extend(BUILDER.spec, { depth = options.required }) }
 
 function BUILDER.check(name, o, level)
@@ -117,7 +117,8 @@ end
 -- @function resnet20
 -- @tparam[opt] table opts `in_channels` (3); `embedding`, the size of a linear layer behind the features, or
 --   `num_classes` for a classifier, or neither for the 64 features themselves; `shortcut` where the shape
---   changes: "A", every second pixel and channels of zeros, or "B", a 1x1 convolution and batch norm
+--   changes: "A", every second pixel and channels of zeros, or "B", a 1x1 convolution and batch norm;
+--   `weights`, a file (see `siamese.models`)
 -- @treturn CifarResNet [N,C,H,W] of any size to [N,D]
 for _, depth in ipairs{ 20, 32, 44, 56, 110 } do
    M["resnet" .. depth] = parts.builder("resnet" .. depth, BUILDER, function(o, name)

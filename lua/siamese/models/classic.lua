@@ -76,7 +76,7 @@ end
 
 local CONV4 = { "p", "p", "p", "p" }
 local CONV4_FAMILY = { spec = options.extend(parts.IMAGE, { in_channels = 1, width = 64, size = 28,
-   bias = true }) }
+   bias = true }), heads = { "17%." } }
 
 function CONV4_FAMILY.check(name, o, level)
    options.check_count(name, o, "width", 1, level + 1)
@@ -122,7 +122,8 @@ end)
 -- LeNet-5
 
 local LENET = { "p", 4, "p" }
-local LENET_FAMILY = { spec = options.extend(parts.IMAGE, { in_channels = 1, size = 28 }) }
+local LENET_FAMILY = { spec = options.extend(parts.IMAGE, { in_channels = 1, size = 28 }),
+   heads = { "9%.", "11%." } }
 
 function LENET_FAMILY.check(name, o, level)
    check_size(name, o, LENET, level + 1)

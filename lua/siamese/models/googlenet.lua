@@ -43,7 +43,8 @@ function Auxiliary:forward(x)
 end
 
 local FAMILY = { spec = options.extend(parts.IMAGE, { aux_logits = false, transform_input = false,
-   dropout = 0.2, dropout_aux = 0.7 }) }
+   dropout = 0.2, dropout_aux = 0.7 }), heads = { "fc%.", "aux[12]%." },
+   extra_heads = { "aux[12]%." } }
 
 function FAMILY.check(name, o, level)
    options.check_number(name, o, "dropout_aux", 0, 1, level + 1)
@@ -75,7 +76,9 @@ function M.GoogLeNet:init(opts, name)
    self.maxpool1 = pool(3)
    self.conv2 = Conv(64, 64, 1)
    self.conv3 = Conv(64, 192, 3, 1, 1)
-   self.maxpool2, self.maxpool3, self.maxpool4 = pool(3), pool(3), pool(2)
+   self.maxpool2 = pool(3)
+   self.maxpool3 = pool(3)
+   self.maxpool4 = pool(2)
    for _, row in ipairs(INCEPTIONS) do
       self["inception" .. row[1]] = M.Inception(table.unpack(row, 2))
    end
@@ -121,7 +124,7 @@ end
 --   or `num_classes` for torchvision's classifier with `dropout` (0.2), or neither for the 1024 features
 --   themselves; `aux_logits` (false): auxiliary classifiers, with `dropout_aux` (0.7), for which there must
 --   be classes; `transform_input` (false): from the normalisation of torchvision's other networks to the
---   one that its weights for this network were trained with
+--   one that its weights for this network were trained with; `weights`, a file (see `siamese.models`)
 -- @treturn GoogLeNet [N,C,H,W] of at least 15 x 15 to [N,D]; in training with `aux_logits` three values:
 --   the logits, those of `aux2` and those of `aux1`
 M.googlenet = parts.builder("googlenet", FAMILY, function(o, name)

@@ -140,7 +140,8 @@ function Auxiliary:forward(x)
 end
 
 local FAMILY = { spec = options.extend(parts.IMAGE, { aux_logits = false, transform_input = false,
-   dropout = 0.5 }), check = parts.check_auxiliary }
+   dropout = 0.5 }), check = parts.check_auxiliary, heads = { "fc%.", "AuxLogits%." },
+   extra_heads = { "AuxLogits%." } }
 
 --- The class behind `models.inception_v3`, for subclasses: the stages are `Conv2d_1a_3x3` to
 -- `Conv2d_4a_3x3`, `maxpool1`, `maxpool2`, `Mixed_5b` to `Mixed_7c`, `AuxLogits`, `avgpool`, `dropout` and
@@ -166,13 +167,18 @@ local function make_stem(self, o)
 end
 
 local function make_modules(self, o)
-   self.Mixed_5b, self.Mixed_5c, self.Mixed_5d = A(192, 32), A(256, 64), A(288, 64)
+   self.Mixed_5b = A(192, 32)
+   self.Mixed_5c = A(256, 64)
+   self.Mixed_5d = A(288, 64)
    self.Mixed_6a = B(288)
-   self.Mixed_6b, self.Mixed_6c, self.Mixed_6d = C(768, 128), C(768, 160), C(768, 160)
+   self.Mixed_6b = C(768, 128)
+   self.Mixed_6c = C(768, 160)
+   self.Mixed_6d = C(768, 160)
    self.Mixed_6e = C(768, 192)
    self.AuxLogits = o.aux_logits and Auxiliary(768, o.num_classes) or nil
    self.Mixed_7a = D(768)
-   self.Mixed_7b, self.Mixed_7c = E(1280), E(2048)
+   self.Mixed_7b = E(1280)
+   self.Mixed_7c = E(2048)
 end
 
 function M.InceptionV3:init(opts, name)
@@ -236,7 +242,7 @@ end
 --   or `num_classes` for torchvision's classifier with `dropout` (0.5), or neither for the 2048 features
 --   themselves; `aux_logits` (false): an auxiliary classifier, for which there must be classes;
 --   `transform_input` (false): from the normalisation of torchvision's other networks to the one that its
---   weights for this network were trained with
+--   weights for this network were trained with; `weights`, a file (see `siamese.models`)
 -- @treturn InceptionV3 [N,C,H,W] of at least 75 x 75 to [N,D]; in training with `aux_logits`, where
 --   pictures must be 299 x 299 or larger, two values: the logits and the auxiliary classifier's
 M.inception_v3 = parts.builder("inception_v3", FAMILY, function(o, name)

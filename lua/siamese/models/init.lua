@@ -5,6 +5,15 @@
 --    local net = models.vgg16{ num_classes = 1000 }       -- torchvision's classifier
 --    print(net:summary{ input = { 1, 3, 224, 224 } })
 --
+-- A builder takes `weights`, too: a file that `siamese.load` reads, as PyTorch or this library writes it.
+--
+--    local net, report = models.resnet18{ weights = "resnet18-f37072fd.pth", embedding = 128 }
+--    assert(net, report)
+--    print(report)                 -- what was loaded, what was left out (the classifier), what is new
+--
+-- Without `num_classes` the file's classifier need not fit and the embedding need not be in the file;
+-- everything else must, or the result is nil and a message with names and shapes.
+--
 -- Structure, names and start are torchvision's where it has the network. Each works at any size of picture
 -- that its arithmetic allows and names the smallest where it doesn't. The classes behind the builders
 -- (`models.ResNet`, `models.VGG`, ...) are there to be subclassed; a stage of an instance may be replaced

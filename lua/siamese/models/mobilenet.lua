@@ -8,7 +8,7 @@ local parts = require "siamese.models.parts"
 local M = {}
 
 local FAMILY = { spec = options.extend(parts.IMAGE, { width_mult = 1.0, dropout = 0.2 }),
-   check = parts.check_width }
+   check = parts.check_width, heads = { "classifier%." } }
 
 local function conv_norm(activation, cin, cout, kernel, stride, groups)
    return nn.Sequential{ parts.conv(cin, cout, kernel, stride, kernel // 2, groups), parts.norm(cout),
@@ -77,7 +77,7 @@ end
 -- @tparam[opt] table opts `in_channels` (3); `width_mult` (1), the paper's alpha, by which channels are
 --   multiplied (0.25, 0.5 and 0.75 in the paper; rounded down); `embedding`, the size of a linear layer
 --   behind the features, or `num_classes` for a classifier with `dropout` (0.2), or neither for the features
---   themselves (1024 of them at width 1)
+--   themselves (1024 of them at width 1); `weights`, a file (see `siamese.models`)
 -- @treturn MobileNetV1 [N,C,H,W] of any size to [N,D]
 M.mobilenet_v1 = parts.builder("mobilenet_v1", FAMILY, function(o, name)
    return M.MobileNetV1(o, name)
@@ -134,7 +134,8 @@ end
 -- @function mobilenet_v2
 -- @tparam[opt] table opts `in_channels` (3); `width_mult` (1), by which channels are multiplied, rounded to
 --   multiples of 8; `embedding`, the size of a linear layer behind the features, or `num_classes` for
---   torchvision's classifier with `dropout` (0.2), or neither for the features themselves (1280 of them)
+--   torchvision's classifier with `dropout` (0.2), or neither for the features themselves (1280 of them);
+--   `weights`, a file (see `siamese.models`)
 -- @treturn MobileNetV2 [N,C,H,W] of any size to [N,D]
 M.mobilenet_v2 = parts.builder("mobilenet_v2", FAMILY, function(o, name)
    return M.MobileNetV2(o, name)

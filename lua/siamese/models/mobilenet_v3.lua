@@ -56,22 +56,42 @@ end
 --- Rows of Tables 1 and 2: channels in, kernel, expanded channels, channels out, squeeze and excitation, hard
 -- swish, stride. Then the classifier's hidden layer.
 local PLANS = {
-   large = { { 16, 3, 16, 16, false, false, 1 }, { 16, 3, 64, 24, false, false, 2 },
-      { 24, 3, 72, 24, false, false, 1 }, { 24, 5, 72, 40, true, false, 2 },
-      { 40, 5, 120, 40, true, false, 1 }, { 40, 5, 120, 40, true, false, 1 }, { 40, 3, 240, 80, false, true, 2 },
-      { 80, 3, 200, 80, false, true, 1 }, { 80, 3, 184, 80, false, true, 1 },
-      { 80, 3, 184, 80, false, true, 1 }, { 80, 3, 480, 112, true, true, 1 },
-      { 112, 3, 672, 112, true, true, 1 }, { 112, 5, 672, 160, true, true, 2 },
-      { 160, 5, 960, 160, true, true, 1 }, { 160, 5, 960, 160, true, true, 1 }, hidden = 1280 },
-   small = { { 16, 3, 16, 16, true, false, 2 }, { 16, 3, 72, 24, false, false, 2 },
-      { 24, 3, 88, 24, false, false, 1 }, { 24, 5, 96, 40, true, true, 2 }, { 40, 5, 240, 40, true, true, 1 },
-      { 40, 5, 240, 40, true, true, 1 }, { 40, 5, 120, 48, true, true, 1 }, { 48, 5, 144, 48, true, true, 1 },
-      { 48, 5, 288, 96, true, true, 2 }, { 96, 5, 576, 96, true, true, 1 }, { 96, 5, 576, 96, true, true, 1 },
-      hidden = 1024 },
+   large = {
+      { 16, 3, 16, 16, false, false, 1 },
+      { 16, 3, 64, 24, false, false, 2 },
+      { 24, 3, 72, 24, false, false, 1 },
+      { 24, 5, 72, 40, true, false, 2 },
+      { 40, 5, 120, 40, true, false, 1 },
+      { 40, 5, 120, 40, true, false, 1 },
+      { 40, 3, 240, 80, false, true, 2 },
+      { 80, 3, 200, 80, false, true, 1 },
+      { 80, 3, 184, 80, false, true, 1 },
+      { 80, 3, 184, 80, false, true, 1 },
+      { 80, 3, 480, 112, true, true, 1 },
+      { 112, 3, 672, 112, true, true, 1 },
+      { 112, 5, 672, 160, true, true, 2 },
+      { 160, 5, 960, 160, true, true, 1 },
+      { 160, 5, 960, 160, true, true, 1 },
+      hidden = 1280,
+   },
+   small = {
+      { 16, 3, 16, 16, true, false, 2 },
+      { 16, 3, 72, 24, false, false, 2 },
+      { 24, 3, 88, 24, false, false, 1 },
+      { 24, 5, 96, 40, true, true, 2 },
+      { 40, 5, 240, 40, true, true, 1 },
+      { 40, 5, 240, 40, true, true, 1 },
+      { 40, 5, 120, 48, true, true, 1 },
+      { 48, 5, 144, 48, true, true, 1 },
+      { 48, 5, 288, 96, true, true, 2 },
+      { 96, 5, 576, 96, true, true, 1 },
+      { 96, 5, 576, 96, true, true, 1 },
+      hidden = 1024,
+   },
 }
 
 local BUILDER = { spec = options.extend(parts.IMAGE, { width_mult = 1.0, dropout = 0.2 }),
-   check = parts.check_width }
+   check = parts.check_width, heads = { "classifier%." } }
 local CLASS = { spec = options.extend(BUILDER.spec, { size = options.required }) }
 
 function CLASS.check(name, o, level)
@@ -116,7 +136,7 @@ end
 -- @tparam[opt] table opts `in_channels` (3); `width_mult` (1), by which channels are multiplied, rounded to
 --   multiples of 8; `embedding`, the size of a linear layer behind the features, or `num_classes` for
 --   torchvision's classifier of two layers with `dropout` (0.2), or neither for the features themselves (576
---   of the small one, 960 of the large)
+--   of the small one, 960 of the large); `weights`, a file (see `siamese.models`)
 -- @treturn MobileNetV3 [N,C,H,W] of any size to [N,D]
 for _, size in ipairs{ "small", "large" } do
    local short = "mobilenet_v3_" .. size

@@ -4,6 +4,7 @@ local core = require "siamese.core"
 local nn = require "siamese.nn"
 local options = require "siamese.options"
 local record = require "siamese.record"
+local weights = require "siamese.weights"
 
 local F = core.F
 local M = {}
@@ -33,19 +34,50 @@ function M.check(name, opts, family, level)
    return o
 end
 
---- A builder: function(options) for `models`, registered under its name for files.
+--- Reads a file of weights into a network that was just built. Without classes its heads need not be the
+-- file's; extra heads of the file are left out.
+local function load_weights(net, path, o, family)
+   local heads = family.heads or {}
+   return weights.load_into(net, path, { new = o.num_classes and {} or heads,
+      left_out = o.num_classes and (family.extra_heads or {}) or heads })
+end
+
+local function check_weights(name, o, level)
+   if o.weights ~= nil and (type(o.weights) ~= "string" or o.weights == "") then
+      error(("%s: weights must be the name of a file, got %s"):format(name, options.text(o.weights)), level)
+   end
+end
+
+--- A builder: function(options) for `models`, registered under its name for files. It takes `weights`, the
+-- name of a file, too, and returns the report of what was loaded behind the network; or nil and a message.
 -- @tparam string short name in `models`
--- @tparam table family { spec =, check = }
+-- @tparam table family { spec =, check =, heads = patterns of names that a network without classes has
+--   otherwise or not, extra_heads = those of them that one with classes may lack }
 -- @tparam function make from (checked options, full name) to a network
 -- @treturn function
 function M.builder(short, family, make)
    local name = "models." .. short
-   local function build(opts)
+   local with_weights = { spec = options.extend(family.spec, { weights = options.optional }),
+      check = family.check }
+   record.register(name, function(opts)
       local o = M.check(name, opts, family, 3)
       return record.set(make(o, name), name, o)
+   end)
+   return function(opts)
+      local o = M.check(name, opts, with_weights, 3)
+      check_weights(name, o, 3)
+      local path = o.weights
+      o.weights = nil
+      local net = record.set(make(o, name), name, o)
+      if not path then
+         return net
+      end
+      local report, message = load_weights(net, path, o, family)
+      if not report then
+         return nil, message
+      end
+      return net, report
    end
-   record.register(name, build)
-   return build
 end
 
 -- Networks

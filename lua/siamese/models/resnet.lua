@@ -53,7 +53,7 @@ local function check_residual(name, o, level)
 end
 
 local BUILDER = { spec = options.extend(parts.IMAGE, { zero_init_residual = false }),
-   check = check_residual }
+   check = check_residual, heads = { "fc%." } }
 local CLASS = { spec = options.extend(BUILDER.spec, { block = options.required,
    layers = options.required }) }
 
@@ -141,7 +141,7 @@ end
 -- @function resnet18
 -- @tparam[opt] table opts `in_channels` (3); `embedding`, the size of a linear layer behind the features, or
 --   `num_classes` for torchvision's classifier, or neither for the features themselves (512, or 2048 from
---   `resnet50` on); `zero_init_residual` (false)
+--   `resnet50` on); `zero_init_residual` (false); `weights`, a file (see `siamese.models`)
 -- @treturn ResNet [N,C,H,W] of any size to [N,D]
 -- @usage local twin = siamese.Twin{ encoder = models.resnet18{ embedding = 128 } }
 for depth, plan in pairs{ [18] = { M.BasicBlock, { 2, 2, 2, 2 } }, [34] = { M.BasicBlock, { 3, 4, 6, 3 } },

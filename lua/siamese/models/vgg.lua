@@ -7,7 +7,7 @@ local parts = require "siamese.models.parts"
 
 local M = {}
 
-local BUILDER = { spec = options.extend(parts.IMAGE, { dropout = 0.5 }) }
+local BUILDER = { spec = options.extend(parts.IMAGE, { dropout = 0.5 }), heads = { "classifier%." } }
 local CLASS = { spec = options.extend(BUILDER.spec, { layers = options.required, batch_norm = false }) }
 
 function CLASS.check(name, o, level)
@@ -86,7 +86,7 @@ local PLANS = {
 -- @tparam[opt] table opts `in_channels` (3); `embedding`, the size of a linear layer behind the features,
 --   or `num_classes` for the paper's classifier of three layers (with torchvision's pooling to 7 x 7 ahead
 --   of it), or neither for the 512 features themselves, averaged over the picture; `dropout` (0.5), in the
---   classifier
+--   classifier; `weights`, a file (see `siamese.models`)
 -- @treturn VGG [N,C,H,W] of at least 32 x 32 to [N,D]
 for depth, plan in pairs(PLANS) do
    for _, batch_norm in ipairs{ false, true } do
