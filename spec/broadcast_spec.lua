@@ -57,7 +57,8 @@ describe("operands that are repeated", function()
 
    for _, case in ipairs(CASES) do
       for name, order in pairs(ORDERS) do
-         local title = ("[%s] and [%s], %s"):format(table.concat(case[1], ","), table.concat(case[2], ","), name)
+         local title = ("[%s] and [%s], %s"):format(table.concat(case[1], ","), table.concat(case[2], ","),
+            name)
          it(title, function()
             local x, w = order(siamese.randn(case[1])), siamese.randn(case[2])
             local g = order(siamese.randn(case[1]))

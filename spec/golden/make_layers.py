@@ -31,4 +31,52 @@ case("prelu channels", "F.prelu(a, b)", F.prelu, (2, 3, 4, 5), (3,), smooth=Fals
 case("prelu channels last", "F.prelu(F.max_pool2d(a, { kernel_size = 1 }), b)", F.prelu, (2, 3, 4, 5), (3,), smooth=False)
 case("prelu features", "F.prelu(a, b)", F.prelu, (4, 3), (3,))
 
+# ---- normalisation of single images and pixels ----
+LAST = "F.max_pool2d(a, { kernel_size = 1 })"  # a, in the other order of memory
+for x, groups in [((2, 6, 4, 5), 3), ((2, 6, 4, 5), 1), ((3, 4), 2), ((2, 4, 7), 4), ((1, 40, 3, 2), 8)]:
+    name = f"group_norm {groups} of {len(x)}-D"
+    case(name, f"F.group_norm(a, {groups}, b, c)",
+         lambda a, b, c, g=groups: F.group_norm(a, g, b, c), x, (x[1],), (x[1],))
+case("group_norm plain", "F.group_norm(a, 2)", lambda a: F.group_norm(a, 2), (2, 4, 3, 3))
+case("group_norm eps", "F.group_norm(a, 2, b, nil, 0.5)", lambda a, b: F.group_norm(a, 2, b, None, 0.5),
+     (2, 4, 3, 3), (4,))
+case("group_norm far from 0", "F.group_norm(a, 3, b, c)", lambda a, b, c: F.group_norm(a, 3, b, c),
+     torch.randn(2, 6, 8, 9) + 100, (6,), (6,), smooth=False, tol=2e-4)
+case("group_norm large", "F.group_norm(a, 2, b, c)", lambda a, b, c: F.group_norm(a, 2, b, c),
+     (1, 4, 30, 40), (4,), (4,), smooth=False, tol=2e-5)
+case("group_norm of an image", f"F.group_norm({LAST}, 3, b, c)", lambda a, b, c: F.group_norm(a, 3, b, c),
+     (2, 6, 4, 5), (6,), (6,))
+case("instance_norm", "F.instance_norm(a, nil, nil, b, c)",
+     lambda a, b, c: F.instance_norm(a, None, None, b, c), (2, 3, 4, 5), (3,), (3,))
+case("instance_norm 3-D plain", "F.instance_norm(a)", F.instance_norm, (2, 3, 6))
+imean, ivar = torch.randn(3), positive(3)
+case("instance_norm by running statistics",
+     "F.instance_norm(a, d:detach(), e:detach(), b, c, { use_input_stats = false })",
+     lambda a, b, c, d, e: F.instance_norm(a, d.detach(), e.detach(), b, c, use_input_stats=False),
+     (2, 3, 4, 5), (3,), (3,), imean, ivar)
+for size, x in [(5, (2, 7, 3, 4)), (4, (2, 7, 5)), (1, (1, 3, 2, 2)), (2, (2, 9, 2, 2)), (15, (1, 4, 3, 3))]:
+    case(f"local_response_norm {size}", f"F.local_response_norm(a, {size}, 0.5, 0.75, 1.5)",
+         lambda a, s=size: F.local_response_norm(a, s, 0.5, 0.75, 1.5), x)
+case("local_response_norm of AlexNet", f"F.local_response_norm({LAST}, 5)",
+     lambda a: F.local_response_norm(a, 5), (2, 8, 3, 3))
+
+
+# ---- pooling heads ----
+def gem(x, p, eps=1e-6):
+    return x.clamp(min=eps).pow(p).mean((2, 3), keepdim=True).pow(1 / p)
+
+
+case("gem", "F.gem(a, b)", gem, positive(2, 5, 4, 3), torch.tensor([3.]))
+case("gem negative and small", "F.gem(a, b, 0.1)", lambda a, b: gem(a, b, 0.1), (2, 3, 4, 3),
+     torch.tensor([2.3]), smooth=False)
+case("gem of an image", f"F.gem({LAST}, b)", gem, positive(1, 40, 6, 5), torch.tensor([1.7]))
+case("adaptive_max_pool2d", "F.adaptive_max_pool2d(a, { 3, 2 })", lambda a: F.adaptive_max_pool2d(a, (3, 2)),
+     (2, 2, 7, 5), smooth=False)
+case("adaptive_max_pool2d global", "F.adaptive_max_pool2d(a, 1)", lambda a: F.adaptive_max_pool2d(a, 1),
+     (2, 3, 4, 5), smooth=False)
+case("adaptive_max_pool2d larger", f"F.adaptive_max_pool2d({LAST}, {{ 5, 7 }})",
+     lambda a: F.adaptive_max_pool2d(a, (5, 7)), (2, 3, 4, 5), smooth=False)
+case("adaptive_max_pool2d ties and NaN", "F.adaptive_max_pool2d(a, 1)", lambda a: F.adaptive_max_pool2d(a, 1),
+     torch.tensor([1., 2., 2., 0., 3., 7., math.nan, -1.]).reshape(1, 2, 2, 2), smooth=False)
+
 write("layers", cases=cases)

@@ -1,0 +1,86 @@
+/* lua_layers.c: more of the layers' functions, in the table F: normalisation of single
+ * images and pixels, pooling heads. */
+#include <string.h>
+
+#include "lua/state.h"
+#include "ops/group_norm.h"
+#include "ops/heads.h"
+#include "ops/local_norm.h"
+#include "ops/norm.h"
+
+/* F.group_norm(input, num_groups, [weight], [bias], [eps = 1e-5]): input [N,C,...]. */
+static int l_group_norm(lua_State *L) {
+    static const int args[] = {1, 0, 0, 3, 4};
+    const sm_group_norm_params p = {.groups = luaL_checkinteger(L, 2),
+                                    .eps = (float)luaL_optnumber(L, 5, 1e-5)};
+    luaL_argcheck(L, p.groups >= 1, 2, "group_norm: num_groups must be at least 1");
+    lua_settop(L, 4);
+    return lsm_apply(L, &sm_op_group_norm, 5, args, &p);
+}
+
+/* F.instance_norm(input, [running_mean], [running_var], [weight], [bias],
+ * [{use_input_stats = true, momentum = 0.1, eps = 1e-5}]): input [N,C,L,...], the others
+ * [C]. Without use_input_stats the running statistics take the images' place. */
+static int l_instance_norm(lua_State *L) {
+    static const int args[] = {1, 2, 3, 4, 5};
+    static const char *const keys[] = {"use_input_stats", "momentum", "eps", NULL};
+    lua_settop(L, 6);
+    lsm_check_keys(L, 6, keys);
+    const sm_group_norm_params p = {
+        .momentum = (float)lsm_opt_number_field(L, 6, "momentum", 0.1),
+        .eps = (float)lsm_opt_number_field(L, 6, "eps", 1e-5)};
+    if (lsm_opt_boolean_field(L, 6, "use_input_stats", true))
+        return lsm_apply(L, &sm_op_group_norm, 5, args, &p);
+    luaL_argcheck(L, lsm_opt_tensor(L, 2) && lsm_opt_tensor(L, 3), 2,
+                  "instance_norm: needs running_mean and running_var where the input's "
+                  "statistics are not used");
+    const sm_batch_norm_params as_batch = {.eps = p.eps, .limits = sm_no_limits};
+    return lsm_apply(L, &sm_op_batch_norm, 5, args, &as_batch);
+}
+
+/* F.local_response_norm(input, size, [alpha = 1e-4], [beta = 0.75], [k = 1]) */
+static int l_local_response_norm(lua_State *L) {
+    const sm_local_norm_params p = {.size = luaL_checkinteger(L, 2),
+                                    .alpha = (float)luaL_optnumber(L, 3, 1e-4),
+                                    .beta = (float)luaL_optnumber(L, 4, 0.75),
+                                    .k = (float)luaL_optnumber(L, 5, 1)};
+    return lsm_apply1(L, &sm_op_local_norm, &p);
+}
+
+/* F.gem(input, [p = 3, a number or a tensor of one element], [eps = 1e-6]): the
+ * generalised mean of each channel of [N,C,L,...]. */
+static int l_gem(lua_State *L) {
+    static const int args[] = {1, 2};
+    const sm_gem_params p = {(float)luaL_optnumber(L, 3, 1e-6)};
+    lua_settop(L, 2);
+    if (lua_isnil(L, 2)) {
+        lua_pushnumber(L, 3);
+        lua_replace(L, 2);
+    }
+    lsm_cast_arg(L, 2, SM_F32);
+    return lsm_apply(L, &sm_op_gem, 2, args, &p);
+}
+
+/* F.adaptive_max_pool2d(input, size or {height, width}) */
+static int l_adaptive_max_pool2d(lua_State *L) {
+    sm_adaptive_max_params p;
+    lua_settop(L, 2);
+    lua_createtable(L, 0, 1);
+    lua_insert(L, 2);
+    lua_setfield(L, 2, "output_size");
+    lsm_opt_pair_field(L, 2, "output_size", 0, p.size);
+    return lsm_apply1(L, &sm_op_adaptive_max_pool2d, &p);
+}
+
+static const luaL_Reg functions[] = {{"group_norm", l_group_norm},
+                                     {"instance_norm", l_instance_norm},
+                                     {"local_response_norm", l_local_response_norm},
+                                     {"gem", l_gem},
+                                     {"adaptive_max_pool2d", l_adaptive_max_pool2d},
+                                     {NULL, NULL}};
+
+void lsm_open_layers(lua_State *L) {
+    lua_getfield(L, -1, "F");
+    luaL_setfuncs(L, functions, 0);
+    lua_pop(L, 1);
+}
