@@ -1,5 +1,5 @@
 /* lua_layers.c: more of the layers' functions, in the table F: normalisation of single
- * images and pixels, pooling heads. */
+ * images and pixels, pooling heads, padding. */
 #include <string.h>
 
 #include "lua/state.h"
@@ -7,6 +7,7 @@
 #include "ops/heads.h"
 #include "ops/local_norm.h"
 #include "ops/norm.h"
+#include "ops/pad.h"
 
 /* F.group_norm(input, num_groups, [weight], [bias], [eps = 1e-5]): input [N,C,...]. */
 static int l_group_norm(lua_State *L) {
@@ -72,10 +73,55 @@ static int l_adaptive_max_pool2d(lua_State *L) {
     return lsm_apply1(L, &sm_op_adaptive_max_pool2d, &p);
 }
 
+static sm_pad_mode check_pad_mode(lua_State *L, int arg) {
+    static const char *const names[] = {"constant", "reflect", "replicate", "circular",
+                                        NULL};
+    const char *name = luaL_optstring(L, arg, "constant");
+    for (int i = 0; names[i]; i++)
+        if (strcmp(names[i], name) == 0)
+            return (sm_pad_mode)i;
+    luaL_argerror(L, arg,
+                  lua_pushfstring(L,
+                                  "pad: mode must be 'constant', 'reflect', 'replicate' "
+                                  "or 'circular', got '%s'",
+                                  name));
+    return SM_PAD_CONSTANT;
+}
+
+/* F.pad(input, {left, right, top, bottom, ...}, [mode = "constant"], [value = 0]): pairs
+ * for the last dimension, the one before it and so on; negative ones cut off. Modes:
+ * "constant", "reflect", "replicate", "circular". */
+static int l_pad(lua_State *L) {
+    sm_pad_params p;
+    memset(&p, 0, sizeof p);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    const lua_Unsigned n = lua_rawlen(L, 2);
+    luaL_argcheck(L, n % 2 == 0 && n <= 2 * SM_MAX_DIMS, 2,
+                  "pad: expected two sizes for each dimension from the last on");
+    p.dims = (int)n / 2;
+    for (int i = 0; i < (int)n; i++) {
+        int isnum;
+        lua_rawgeti(L, 2, i + 1);
+        const int64_t size = lua_tointegerx(L, -1, &isnum);
+        if (!isnum)
+            return luaL_argerror(
+                L, 2,
+                lua_pushfstring(L, "pad: size %d must be an integer, got %s", i + 1,
+                                luaL_tolstring(L, -1, NULL)));
+        (i % 2 ? p.after : p.before)[p.dims - 1 - i / 2] = size;
+        lua_pop(L, 1);
+    }
+    p.mode = check_pad_mode(L, 3);
+    p.value = luaL_optnumber(L, 4, 0);
+    lua_settop(L, 2);
+    return lsm_apply1(L, &sm_op_pad, &p);
+}
+
 static const luaL_Reg functions[] = {{"group_norm", l_group_norm},
                                      {"instance_norm", l_instance_norm},
                                      {"local_response_norm", l_local_response_norm},
                                      {"gem", l_gem},
+                                     {"pad", l_pad},
                                      {"adaptive_max_pool2d", l_adaptive_max_pool2d},
                                      {NULL, NULL}};
 

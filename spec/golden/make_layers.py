@@ -79,4 +79,29 @@ case("adaptive_max_pool2d larger", f"F.adaptive_max_pool2d({LAST}, {{ 5, 7 }})",
 case("adaptive_max_pool2d ties and NaN", "F.adaptive_max_pool2d(a, 1)", lambda a: F.adaptive_max_pool2d(a, 1),
      torch.tensor([1., 2., 2., 0., 3., 7., math.nan, -1.]).reshape(1, 2, 2, 2), smooth=False)
 
+# ---- padding ----
+for mode in ["constant", "reflect", "replicate", "circular"]:
+    for x, pad in [((2, 3, 4, 5), (1, 2, 3, 0)), ((2, 3, 5), (2, 2)), ((1, 2, 3, 4), (-1, 2, 0, -1))]:
+        text = ", ".join(map(str, pad))
+        for order in ["a", LAST] if len(x) == 4 else ["a"]:
+            case(f"pad {mode} {text}" + (" of an image" if order != "a" else ""),
+                 f'F.pad({order}, {{ {text} }}, "{mode}")', lambda a, p=pad, m=mode: F.pad(a, p, m), x,
+                 smooth=False)
+case("pad value", "F.pad(a, { 1, 0, 0, 2, 1, 1 }, 'constant', 2.5)",
+     lambda a: F.pad(a, (1, 0, 0, 2, 1, 1), "constant", 2.5), (2, 3, 2))
+case("pad integers", "F.pad(a, { 1, 2 }, 'constant', -3)", lambda a: F.pad(a, (1, 2), "constant", -3),
+     torch.tensor([[4, 5], [6, 7]]))
+for mode, option in [("reflect", "padding = { 1, 2 }"), ("replicate", "padding = 'same', dilation = 2"),
+                     ("circular", "padding = { 2, 1 }, stride = 2")]:
+    module = {"reflect": dict(padding=(1, 2)), "replicate": dict(padding="same", dilation=2),
+              "circular": dict(padding=(2, 1), stride=2)}[mode]
+
+    def padded_conv(a, w, m=mode, o=module):
+        conv = torch.nn.Conv2d(2, 3, 3, padding_mode=m, bias=False, **o)
+        return torch.func.functional_call(conv, {"weight": w}, (a,))
+    case(f"Conv2d {mode}",
+         "(function() local conv = nn.Conv2d{ in_channels = 2, out_channels = 3, kernel_size = 3, bias = false, "
+         f"padding_mode = '{mode}', {option} }} conv.weight = b return conv(a) end)()", padded_conv,
+         (2, 2, 7, 6), (3, 2, 3, 3), tol=2e-5)
+
 write("layers", cases=cases)
