@@ -23,7 +23,8 @@ end
 local function others(random)
    return { 0, 1, 2, 3, -1, -2, 1.5, 1e9, -1e18, 0 / 0, 1 / 0, math.maxinteger, math.mininteger, "",
       "float32", "int64", "x", true, false, print, {}, { 1, 2 }, { 2, 3, 1 }, { 1, "x" }, { { 1, 2 }, { 3 } },
-      { -1, 0 }, { 1, -1, 2, 0 }, { 1 << 40, 1 << 40 }, "reflect", "circular", { dtype = "int64" }, { requires_grad = true }, { keepdim = true },
+      { -1, 0 }, { 1, -1, 2, 0 }, { 1 << 40, 1 << 40 }, "reflect", "circular", { dtype = "int64" },
+      { requires_grad = true }, { keepdim = true }, { output_padding = 1, stride = 2 },
       { kernel_size = random(4), stride = random(3), padding = random(3) - 1 }, { padding = "same" },
       { stride = { 1, 2 }, dilation = 2, groups = random(3) }, { training = true }, { reduction = "none" },
       { margin = 0.5, squared = true }, { p = 1 }, { kernel_size = 1 << 40 }, { stride = 0 },

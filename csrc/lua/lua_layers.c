@@ -1,8 +1,9 @@
-/* lua_layers.c: more of the layers' functions, in the table F: normalisation of single
- * images and pixels, pooling heads, padding. */
+/* lua_layers.c: more of the layers' functions, in the table F: transposed convolution,
+ * normalisation of single images and pixels, pooling heads, padding. */
 #include <string.h>
 
 #include "lua/state.h"
+#include "ops/conv_transpose.h"
 #include "ops/group_norm.h"
 #include "ops/heads.h"
 #include "ops/local_norm.h"
@@ -117,7 +118,49 @@ static int l_pad(lua_State *L) {
     return lsm_apply1(L, &sm_op_pad, &p);
 }
 
-static const luaL_Reg functions[] = {{"group_norm", l_group_norm},
+/* Puts rows and columns of zeros behind the image at `arg`. */
+static void extend_image(lua_State *L, int arg, const int64_t *behind) {
+    sm_pad_params p;
+    memset(&p, 0, sizeof p);
+    const sm_tensor *x = lsm_check_tensor(L, arg);
+    if (x->ndim != 4 || (behind[0] == 0 && behind[1] == 0))
+        return;
+    p.dims = 2;
+    memcpy(p.after, behind, 2 * sizeof *behind);
+    lsm_apply(L, &sm_op_pad, 1, &arg, &p);
+    lua_replace(L, arg);
+}
+
+/* F.conv_transpose2d(input, weight, [bias], [{stride = 1, padding = 0, output_padding =
+ * 0, groups = 1, dilation = 1}]): input [N,I,H,W], weight [I,O/groups,KH,KW], bias [O].
+ * An output_padding of at least the stride, but below the dilation, is what zeros behind
+ * the input give. */
+static int l_conv_transpose2d(lua_State *L) {
+    static const int args[] = {1, 2, 3};
+    static const char *const keys[] = {"stride", "padding",  "output_padding",
+                                       "groups", "dilation", NULL};
+    sm_conv_transpose2d_params p;
+    int64_t behind[2] = {0, 0};
+    memset(&p, 0, sizeof p);
+    lua_settop(L, 4);
+    lsm_check_keys(L, 4, keys);
+    lsm_opt_pair_field(L, 4, "stride", 1, p.stride);
+    lsm_opt_pair_field(L, 4, "padding", 0, p.padding);
+    lsm_opt_pair_field(L, 4, "output_padding", 0, p.output_padding);
+    lsm_opt_pair_field(L, 4, "dilation", 1, p.dilation);
+    p.groups = lsm_opt_integer_field(L, 4, "groups", 1);
+    for (int a = 0; a < 2; a++)
+        if (p.stride[a] >= 1 && p.output_padding[a] >= p.stride[a] &&
+            p.output_padding[a] < p.dilation[a]) {
+            behind[a] = p.output_padding[a] / p.stride[a];
+            p.output_padding[a] %= p.stride[a];
+        }
+    extend_image(L, 1, behind);
+    return lsm_apply(L, &sm_op_conv_transpose2d, 3, args, &p);
+}
+
+static const luaL_Reg functions[] = {{"conv_transpose2d", l_conv_transpose2d},
+                                     {"group_norm", l_group_norm},
                                      {"instance_norm", l_instance_norm},
                                      {"local_response_norm", l_local_response_norm},
                                      {"gem", l_gem},

@@ -104,4 +104,41 @@ for mode, option in [("reflect", "padding = { 1, 2 }"), ("replicate", "padding =
          f"padding_mode = '{mode}', {option} }} conv.weight = b return conv(a) end)()", padded_conv,
          (2, 2, 7, 6), (3, 2, 3, 3), tol=2e-5)
 
+# ---- sequences ----
+conv1d = [("plain", (2, 3, 9), (4, 3, 3), {}), ("padded", (1, 2, 5), (3, 2, 3), {"padding": 2}),
+          ("stride", (2, 2, 11), (3, 2, 4), {"stride": 3, "padding": 1}), ("dilation", (1, 2, 8), (2, 2, 3),
+          {"dilation": 2}), ("groups", (2, 4, 6), (6, 2, 3), {"groups": 2}),
+          ("depthwise", (2, 16, 12), (16, 1, 3), {"groups": 16, "padding": 1}), ("1", (2, 5, 4), (3, 5, 1), {})]
+for name, x, w, o in conv1d:
+    lua = ", ".join(f"{k} = {v}" for k, v in o.items())
+    case("conv1d " + name, f"F.conv1d(a, b, c, {{ {lua} }})", lambda a, b, c, o=o: F.conv1d(a, b, c, **o), x, w,
+         (w[0],), tol=2e-5)
+case("conv1d same", "F.conv1d(a, b, nil, { padding = 'same', dilation = 2 })",
+     lambda a, b: F.conv1d(a, b, padding="same", dilation=2), (2, 3, 9), (4, 3, 5), tol=2e-5)
+case("max_pool1d", "F.max_pool1d(a, { kernel_size = 3, stride = 2, padding = 1 })",
+     lambda a: F.max_pool1d(a, 3, 2, 1), (2, 3, 10), smooth=False)
+case("max_pool1d dilation", "F.max_pool1d(a, { kernel_size = 3, stride = 2, dilation = 2, ceil_mode = true })",
+     lambda a: F.max_pool1d(a, 3, 2, dilation=2, ceil_mode=True), (2, 3, 10), smooth=False)
+case("avg_pool1d", "F.avg_pool1d(a, { kernel_size = 3, padding = 1, ceil_mode = true, "
+     "count_include_pad = false })", lambda a: F.avg_pool1d(a, 3, None, 1, True, False), (2, 3, 10))
+case("adaptive_avg_pool1d", "F.adaptive_avg_pool1d(a, 3)", lambda a: F.adaptive_avg_pool1d(a, 3), (2, 3, 10))
+case("adaptive_max_pool1d", "F.adaptive_max_pool1d(a, 3)", lambda a: F.adaptive_max_pool1d(a, 3), (2, 3, 10),
+     smooth=False)
+
+# ---- transposed convolution ----
+turned = [("plain", (2, 3, 4, 5), (3, 4, 3, 3), {}), ("stride", (2, 3, 4, 3), (3, 2, 4, 4),
+          {"stride": 2, "padding": 1}), ("output padding", (1, 2, 4, 5), (2, 3, 3, 3),
+          {"stride": 2, "padding": 1, "output_padding": 1}), ("groups", (2, 4, 3, 5), (4, 3, 3, 2),
+          {"groups": 2, "stride": 3}), ("dilation", (1, 2, 4, 4), (2, 3, 3, 3), {"dilation": 2, "padding": 1}),
+          ("1x1", (2, 5, 3, 3), (5, 4, 1, 1), {}), ("depthwise", (1, 4, 5, 5), (4, 1, 3, 3), {"groups": 4}),
+          ("behind", (1, 2, 3, 4), (2, 3, 3, 3), {"dilation": 4, "output_padding": 3, "stride": 2})]
+for name, x, w, o in turned:
+    lua = ", ".join(f"{k} = {v}" for k, v in o.items())
+    case("conv_transpose2d " + name, f"F.conv_transpose2d(a, b, c, {{ {lua} }})",
+         lambda a, b, c, o=o: F.conv_transpose2d(a, b, c, **o), x, w, (w[1] * o.get("groups", 1),), tol=2e-5)
+case("conv_transpose2d uneven", "F.conv_transpose2d(a, b, nil, { stride = { 1, 2 }, padding = { 0, 2 }, "
+     "dilation = { 2, 1 }, output_padding = { 0, 1 } })",
+     lambda a, b: F.conv_transpose2d(a, b, None, (1, 2), (0, 2), (0, 1), 1, (2, 1)), (2, 2, 4, 6), (2, 3, 3, 4),
+     tol=2e-5)
+
 write("layers", cases=cases)
