@@ -1,9 +1,10 @@
-/* lua_sequence.c: the layers' functions of [N,C,L], in the table F: those of images of
- * height 1, without a copy. */
+/* lua_sequence.c: the layers' functions of sequences, in the table F: those of [N,C,L]
+ * are of images of height 1, without a copy; embedding. */
 #include <string.h>
 
 #include "lua/state.h"
 #include "ops/conv.h"
+#include "ops/embedding.h"
 #include "ops/heads.h"
 #include "ops/pool.h"
 #include "ops/view.h"
@@ -241,7 +242,31 @@ static int l_adaptive_max_pool1d(lua_State *L) {
     return adaptive_pool1d(L, "adaptive_max_pool1d", &sm_op_adaptive_max_pool2d, &p);
 }
 
+/* ---- embedding ---- */
+
+/* F.embedding(input, weight, [padding_idx]): rows of weight [V,D] by their numbers, from
+ * 1; input [...] of int64, or a number or table of such; gives [...,D]. The row
+ * padding_idx (negative: from the end) gets no gradient. */
+static int l_embedding(lua_State *L) {
+    static const int args[] = {1, 2};
+    sm_embedding_params p = {0};
+    lua_settop(L, 3);
+    const sm_tensor *w = lsm_check_tensor(L, 2);
+    if (!lua_isnil(L, 3)) {
+        const int64_t row = luaL_checkinteger(L, 3), rows = w->ndim > 0 ? w->shape[0] : 0;
+        p.padding = row < 0 && row >= -rows ? rows + 1 + row : row;
+        if (p.padding < 1 || p.padding > rows)
+            return luaL_argerror(
+                L, 3,
+                lua_pushfstring(L, "embedding: padding_idx %I is out of range 1..%I",
+                                (LUAI_UACINT)row, (LUAI_UACINT)rows));
+    }
+    lsm_cast_arg(L, 1, SM_I64);
+    return lsm_apply(L, &sm_op_embedding, 2, args, &p);
+}
+
 static const luaL_Reg functions[] = {{"conv1d", l_conv1d},
+                                     {"embedding", l_embedding},
                                      {"max_pool1d", l_max_pool1d},
                                      {"avg_pool1d", l_avg_pool1d},
                                      {"adaptive_avg_pool1d", l_adaptive_avg_pool1d},

@@ -141,4 +141,12 @@ case("conv_transpose2d uneven", "F.conv_transpose2d(a, b, nil, { stride = { 1, 2
      lambda a, b: F.conv_transpose2d(a, b, None, (1, 2), (0, 2), (0, 1), 1, (2, 1)), (2, 2, 4, 6), (2, 3, 3, 4),
      tol=2e-5)
 
+# ---- embedding ----
+words = torch.tensor([[1, 3, 3], [5, 1, 2]])
+case("embedding", "F.embedding(a, b)", lambda a, b: F.embedding(a - 1, b), words, (5, 4))
+case("embedding padding", "F.embedding(a, b, 3)", lambda a, b: F.embedding(a - 1, b, padding_idx=2), words, (5, 4),
+     smooth=False)
+case("embedding padding from the end", "F.embedding(a, b, -5)",
+     lambda a, b: F.embedding(a - 1, b, padding_idx=-5), words, (5, 4), smooth=False)
+
 write("layers", cases=cases)
