@@ -81,6 +81,7 @@ static bool depthwise(const sm_conv2d *g, sm_conv2d_pass pass) {
 
 enum {
     WINOGRAD_CHANNELS = 16,       /* fewer: the transforms cost more than they save */
+    WINOGRAD_KERNEL = 16,         /* as large as conv2d_columns takes */
     WINOGRAD_TILES = 24,          /* to a thread; fewer do not pay for larger weights */
     WINOGRAD_GRADIENT_TILES = 60, /* the same for dw: its sums are larger as well */
     WINOGRAD_GRADIENT = 9 << 16   /* more weights: the sums of dw outgrow the caches */
@@ -92,10 +93,10 @@ static bool winograd(const sm_conv2d *g, sm_conv2d_pass pass) {
     double pixels = data ? (double)g->h * (double)g->w : (double)g->oh * (double)g->ow;
     double weights = (double)g->c * (double)g->o * (double)g->kh * (double)g->kw;
     double tiles = (double)g->n * pixels * sm_conv2d_winograd_products(g->kh) / 36.0;
-    return g->kh == g->kw && g->kh >= 3 && g->stride_h == 1 && g->stride_w == 1 &&
-           g->dilation_h == 1 && g->dilation_w == 1 && g->groups == 1 &&
-           g->pad_h < g->kh && g->pad_w < g->kh && g->c >= WINOGRAD_CHANNELS &&
-           g->o >= WINOGRAD_CHANNELS && blocked(g, pass) &&
+    return g->kh == g->kw && g->kh >= 3 && g->kh <= WINOGRAD_KERNEL && g->stride_h == 1 &&
+           g->stride_w == 1 && g->dilation_h == 1 && g->dilation_w == 1 &&
+           g->groups == 1 && g->pad_h < g->kh && g->pad_w < g->kh &&
+           g->c >= WINOGRAD_CHANNELS && g->o >= WINOGRAD_CHANNELS && blocked(g, pass) &&
            tiles > (weight ? WINOGRAD_GRADIENT_TILES : WINOGRAD_TILES) * sm_threads() &&
            (!weight || weights <= WINOGRAD_GRADIENT);
 }

@@ -19,6 +19,7 @@
 #include "base/mem.h"
 #include "base/pool.h"
 #include "kernels/conv2d_axis.h"
+#include "kernels/conv2d_weights.h"
 
 enum {
     STRIP_PIXELS = 512,      /* destination pixels of a strip, about */
@@ -36,9 +37,16 @@ typedef struct phase {
     int64_t weights; /* where its weights start in `packed`: K * lanes * groups floats */
 } phase;
 
+/* Where the weights of a place of the kernel go: to a tap of a phase. */
+typedef struct place {
+    int64_t weights, products; /* of the phase; products < 0: no phase takes it */
+    int64_t tap;
+} place;
+
 typedef struct plan {
     const conv2d_kernels *k;
     int64_t n, groups;
+    int64_t kernel, kernel_width;       /* places of the kernel, and of its row */
     int64_t src_channels, dst_channels; /* of one group */
     axis v, h;
     bool merged;
@@ -56,6 +64,7 @@ typedef struct plan {
     int64_t dst_pixel; /* floats from one destination pixel to the next */
     int64_t weights;   /* floats of the packed weights */
     phase *phases;
+    place *places;       /* [kernel] */
     void *axes, *memory; /* where the tables of v and h, and all others, lie */
 } plan;
 
@@ -146,11 +155,17 @@ static void fill_phase(plan *p, arena *a, int64_t row, int64_t column) {
     fill_pixels(p, f, row, column, pixels);
     f->tap = tap;
     f->pixels = pixels;
+    for (int64_t t = 0; t < nv * nh; t++)
+        p->places[p->v.index[v0 + t / nh] * p->kernel_width + p->h.index[h0 + t % nh]] =
+            (place){f->weights, nv * nh * p->src_channels, t};
 }
 
 static void fill_tables(plan *p, arena *a) {
     p->weights = 0;
     p->phases = carve(a, p->v.phases * p->h.phases, sizeof *p->phases);
+    p->places = carve(a, p->kernel, sizeof *p->places);
+    for (int64_t i = 0; a->base && i < p->kernel; i++)
+        p->places[i].products = -1;
     for (int64_t i = 0; i < p->v.phases; i++)
         for (int64_t j = 0; j < p->h.phases; j++)
             fill_phase(p, a, i, j);
@@ -185,6 +200,8 @@ static sm_status make_plan(plan *p, const sm_conv2d *g, sm_error *err) {
     p->k = sm_conv2d_kernels_for(p->dst_channels);
     p->n = g->n;
     p->groups = g->groups;
+    p->kernel = g->kh * g->kw;
+    p->kernel_width = g->kw;
     p->block = p->k->lanes_per_vector * p->k->vectors;
     p->lanes = ceil_div(p->dst_channels, p->k->lanes_per_vector) * p->k->lanes_per_vector;
     p->block = at_most(p->block, p->lanes);
@@ -208,12 +225,12 @@ static sm_status make_plan(plan *p, const sm_conv2d *g, sm_error *err) {
 /* ---- weights
  * -------------------------------------------------------------------------------- */
 
-/* w[lane][source][kh][kw], with a stride of its own for each, to and from the packed
- * order [phase][group][block][tap row][tap column][source][lane of the block]. */
+/* w, with strides of its own, to and from the packed order [phase][group][block][tap]
+ * [source][lane of the block]. An item of work is a vector of lanes and some columns. */
 typedef struct weights_job {
     const plan *p;
-    int64_t kh, kw;
-    int64_t lane_stride, src_stride, group_stride;
+    conv2d_weights view;
+    int64_t group_stride;
     const float *w;
     float *packed;
     float *dw; /* unpacking: dw = sum of `parts` packed arrays at packed + i * part */
@@ -224,20 +241,14 @@ typedef struct weights_job {
 static weights_job weights_forward(const plan *p, const sm_conv2d *g) {
     const int64_t kernel = g->kh * g->kw, cg = g->c / g->groups;
     return (weights_job){.p = p,
-                         .kh = g->kh,
-                         .kw = g->kw,
-                         .lane_stride = cg * kernel,
-                         .src_stride = kernel,
+                         .view = {p->k, kernel, cg * kernel, kernel},
                          .group_stride = g->o / g->groups * cg * kernel};
 }
 
 static weights_job weights_backward(const plan *p, const sm_conv2d *g) {
     const int64_t kernel = g->kh * g->kw, cg = g->c / g->groups;
     return (weights_job){.p = p,
-                         .kh = g->kh,
-                         .kw = g->kw,
-                         .lane_stride = kernel,
-                         .src_stride = cg * kernel,
+                         .view = {p->k, kernel, kernel, cg * kernel},
                          .group_stride = g->o / g->groups * cg * kernel};
 }
 
@@ -246,67 +257,86 @@ static int64_t block_start(const plan *p, int64_t products, int64_t group, int64
     return (group * p->lanes + lane) * products;
 }
 
-/* One source channel of one group: all lanes, all taps of one phase. */
-static void pack_source(const weights_job *j, int64_t group, int64_t s, int64_t row,
-                        int64_t column) {
+typedef struct weights_item {
+    int64_t group, lane, lanes; /* the vector's first, and how many of it are there */
+    int64_t column, count;
+} weights_item;
+
+static int64_t weights_items(const weights_job *j) {
     const plan *p = j->p;
-    const phase *f = &p->phases[row * p->h.phases + column];
-    const int64_t v0 = p->v.start[row], nv = p->v.start[row + 1] - v0;
-    const int64_t h0 = p->h.start[column], nh = p->h.start[column + 1] - h0;
-    for (int64_t lane = 0; lane < p->lanes; lane++) {
-        const int64_t first = lane / p->block * p->block,
-                      wide = at_most(p->block, p->lanes - first);
-        const float *w =
-            j->w + group * j->group_stride + lane * j->lane_stride + s * j->src_stride;
-        float *out = j->packed + f->weights +
-                     block_start(p, nv * nh * p->src_channels, group, first) + s * wide +
-                     lane - first;
-        for (int64_t a = 0; a < nv; a++)
-            for (int64_t b = 0; b < nh; b++, out += p->src_channels * wide)
-                *out = lane >= p->dst_channels
-                           ? 0.0f
-                           : w[p->v.index[v0 + a] * j->kw + p->h.index[h0 + b]];
-    }
+    const int64_t columns = p->src_channels * j->view.size;
+    return p->groups * (p->lanes / p->k->lanes_per_vector) *
+           ceil_div(columns, CONV2D_COLUMNS);
+}
+
+static weights_item get_item(const weights_job *j, int64_t item) {
+    const plan *p = j->p;
+    const int64_t vector = p->k->lanes_per_vector, vectors = p->lanes / vector;
+    const int64_t columns = p->src_channels * j->view.size;
+    const int64_t chunks = ceil_div(columns, CONV2D_COLUMNS);
+    weights_item i = {.group = item / chunks / vectors,
+                      .lane = item / chunks % vectors * vector,
+                      .column = item % chunks * CONV2D_COLUMNS};
+    i.lanes = at_most(vector, p->dst_channels - i.lane);
+    i.count = at_most(CONV2D_COLUMNS, columns - i.column);
+    return i;
+}
+
+/* Where in the packed order a column of the item lies, or -1 if no phase takes it. */
+static int64_t packed_place(const weights_job *j, const weights_item *i, int64_t column) {
+    const plan *p = j->p;
+    const int64_t source = column / j->view.size;
+    const place *at = &p->places[column % j->view.size];
+    const int64_t first = i->lane / p->block * p->block,
+                  wide = at_most(p->block, p->lanes - first);
+    if (at->products < 0)
+        return -1;
+    return at->weights + block_start(p, at->products, i->group, first) +
+           (at->tap * p->src_channels + source) * wide + i->lane - first;
 }
 
 static void pack_range(void *context, int64_t begin, int64_t end, int thread) {
     const weights_job *j = context;
+    const int64_t vector = j->p->k->lanes_per_vector;
+    conv2d_columns columns;
     (void)thread;
-    for (int64_t item = begin; item < end; item++)
-        for (int64_t row = 0; row < j->p->v.phases; row++)
-            for (int64_t column = 0; column < j->p->h.phases; column++)
-                pack_source(j, item / j->p->src_channels, item % j->p->src_channels, row,
-                            column);
-}
-
-/* Adds the threads' sums of one source channel in the order of the threads. Forward plans
- * only. */
-static void unpack_source(const weights_job *j, int64_t group, int64_t s) {
-    const plan *p = j->p;
-    const int64_t taps = j->kh * j->kw;
-    for (int64_t lane = 0; lane < p->dst_channels; lane++) {
-        const int64_t first = lane / p->block * p->block,
-                      wide = at_most(p->block, p->lanes - first);
-        float *dw =
-            j->dw + group * j->group_stride + lane * j->lane_stride + s * j->src_stride;
-        const float *in = j->packed +
-                          block_start(p, taps * p->src_channels, group, first) +
-                          s * wide + lane - first;
-        for (int64_t t = 0; t < taps; t++, in += p->src_channels * wide) {
-            float sum = 0.0f;
-            for (int64_t i = 0; i < j->parts; i++)
-                if (j->used[i])
-                    sum += in[i * j->part];
-            dw[t] = sum;
+    for (int64_t item = begin; item < end; item++) {
+        const weights_item i = get_item(j, item);
+        sm_conv2d_turn(&j->view,
+                       j->w + i.group * j->group_stride + i.lane * j->view.lane_stride,
+                       i.lanes, i.column, i.count, columns);
+        for (int64_t c = 0; c < i.count; c++) {
+            const int64_t at = packed_place(j, &i, i.column + c);
+            if (at >= 0)
+                conv2d_copy_vector(j->packed + at, columns + c * vector, vector);
         }
     }
 }
 
+/* Adds the threads' sums of a column in the order of the threads. */
+static void sum_parts(const weights_job *j, const float *in, float *out) {
+    const int64_t vector = j->p->k->lanes_per_vector;
+    memset(out, 0, (size_t)vector * sizeof *out);
+    for (int64_t part = 0; part < j->parts; part++)
+        for (int64_t i = 0; j->used[part] && i < vector; i++)
+            out[i] += in[part * j->part + i];
+}
+
+/* Forward plans only: their one phase takes all columns. */
 static void unpack_range(void *context, int64_t begin, int64_t end, int thread) {
     const weights_job *j = context;
+    const int64_t vector = j->p->k->lanes_per_vector;
+    conv2d_columns columns;
     (void)thread;
-    for (int64_t item = begin; item < end; item++)
-        unpack_source(j, item / j->p->src_channels, item % j->p->src_channels);
+    for (int64_t item = begin; item < end; item++) {
+        const weights_item i = get_item(j, item);
+        for (int64_t c = 0; c < i.count; c++)
+            sum_parts(j, j->packed + packed_place(j, &i, i.column + c),
+                      columns + c * vector);
+        sm_conv2d_turn_back(&j->view, columns, i.lanes, i.column, i.count,
+                            j->dw + i.group * j->group_stride +
+                                i.lane * j->view.lane_stride);
+    }
 }
 
 /* ---- strips
@@ -486,7 +516,7 @@ static sm_status gather(const plan *p, weights_job *weights, const float *src,
     j.finish.scale = scale;
     j.finish.bias = bias;
     j.scratch = memory + fixed;
-    sm_parallel_for(p->groups * p->src_channels, 4, pack_range, weights);
+    sm_parallel_for(weights_items(weights), 4, pack_range, weights);
     sm_parallel_for(p->items, 1, gather_range, &j);
     sm_free(memory);
     return SM_OK;
@@ -646,7 +676,7 @@ sm_status sm_conv2d_blocked_backward_weight(const sm_conv2d *shape, const float 
     unpack.used = j.used;
     unpack.parts = threads;
     unpack.part = j.part;
-    sm_parallel_for(p.groups * p.src_channels, 4, unpack_range, &unpack);
+    sm_parallel_for(weights_items(&unpack), 4, unpack_range, &unpack);
     if (dbias)
         sum_bias(&j, threads, dbias);
 done:

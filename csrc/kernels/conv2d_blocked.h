@@ -101,6 +101,9 @@ typedef struct conv2d_kernels {
     /* dst[c * dst_pitch + r] = src[r * src_pitch + c] */
     void (*transpose)(const float *src, int64_t src_pitch, int64_t rows, int64_t columns,
                       float *dst, int64_t dst_pitch);
+    /* c[i] = sum over k < depth of a[k] * b[i * ldb + k], for up to a vector of rows. */
+    void (*dots)(const float *a, const float *b, int64_t ldb, int64_t rows, int64_t depth,
+                 float *c);
     /* dst[pixel][c] = limits(scale[c] * sum over t of w[weight[t] + c] * src[pixel +
      * tap[t] + c] + bias[c] + residual) */
     void (*depthwise)(const conv2d_depthwise_args *a);

@@ -45,8 +45,7 @@ INLINE void tile(const conv2d_tile_args *a, const conv2d_pixel *pixel, const int
     const int last = a->last;
     UNROLL for (int i = 0; i < px; i++) {
         base[i] = a->src + pixel[i].src;
-        UNROLL for (int v = 0; v < nv; v++) sum[i][v] =
-            a->start ? v_zero() : load_lanes(a->sums + pixel[i].dst, v, nv, last);
+        UNROLL for (int v = 0; v < nv; v++) sum[i][v] = v_zero();
     }
     for (int64_t t = 0; t < a->taps; t++) {
         const float *w = a->w + t * a->tap_stride;
@@ -59,6 +58,13 @@ INLINE void tile(const conv2d_tile_args *a, const conv2d_pixel *pixel, const int
                 UNROLL for (int v = 0; v < nv; v++) sum[i][v] =
                     v_fma(x, weight[v], sum[i][v]);
             }
+        }
+    }
+    /* Added last: sums of sums round less than one long sum. */
+    if (!a->start) {
+        UNROLL for (int i = 0; i < px; i++) {
+            UNROLL for (int v = 0; v < nv; v++) sum[i][v] +=
+                load_lanes(a->sums + pixel[i].dst, v, nv, last);
         }
     }
     if (a->scale)
@@ -205,6 +211,32 @@ static void transpose(const float *src, int64_t src_pitch, int64_t rows, int64_t
                             at_most_vl(columns - c), dst + c * dst_pitch + r, dst_pitch);
 }
 
+/* The sums of VL rows, a vector each, become one vector by turning them. */
+INLINE void dots_of(const float *a, const float *b, int64_t ldb, int64_t rows,
+                    int64_t depth, float *c) {
+    vec sum[VL];
+    UNROLL for (int i = 0; i < VL; i++) sum[i] = v_zero();
+    for (int64_t k = 0; k < depth; k += VL) {
+        const int lanes = at_most_vl(depth - k);
+        const vec x = v_load_n(a + k, lanes);
+        UNROLL for (int i = 0; i < VL; i++) {
+            const float *row = b + (i < rows ? i : 0) * ldb + k;
+            sum[i] = v_fma(x, lanes == VL ? v_load(row) : v_load_n(row, lanes), sum[i]);
+        }
+    }
+    v_transpose(sum);
+    UNROLL for (int i = 1; i < VL; i++) sum[0] += sum[i];
+    v_store_n(c, sum[0], (int)rows);
+}
+
+static void dots(const float *a, const float *b, int64_t ldb, int64_t rows, int64_t depth,
+                 float *c) {
+    if (rows == VL)
+        dots_of(a, b, ldb, VL, depth, c);
+    else
+        dots_of(a, b, ldb, rows, depth, c);
+}
+
 enum { HELD_TAPS = 9, ABREAST = 4 };
 
 /* px neighbouring pixels of one vector of channels. n taps, a constant, whose weights are
@@ -341,6 +373,7 @@ const conv2d_kernels KERNELS_NAME = {
     {grads_1, grads_2, NULL, NULL},
 #endif
     transpose,
+    dots,
     depthwise,
     depthwise_grad,
     winograd_weights,

@@ -20,14 +20,9 @@
 #include "base/pool.h"
 #include "kernels/conv2d_axis.h"
 #include "kernels/conv2d_blocked.h"
+#include "kernels/conv2d_weights.h"
 
-enum {
-    SIDE = 6,
-    PLACES = SIDE * SIDE,
-    STRIP_TILES = 48,
-    MOST_PIECE = 25,
-    MOST_VECTOR = 16
-};
+enum { SIDE = 6, PLACES = SIDE * SIDE, STRIP_TILES = 48, MOST_PIECE = 25 };
 
 typedef struct plan {
     const conv2d_kernels *k;
@@ -208,42 +203,83 @@ typedef struct gather_job {
     size_t scratch_size, places_at, products_at;
 } gather_job;
 
-/* The weights of a piece from source s to `count` lanes, as piece * piece vectors. */
-static void collect(const gather_job *j, int64_t s, int64_t lane, int64_t count,
-                    float *out) {
+/* Vectors of lanes times chunks of whole sources: the items of work on the weights. */
+typedef struct weights_item {
+    int64_t lane, lanes;   /* the vector's first, and how many of it are there */
+    int64_t first, wide;   /* of the vector's block */
+    int64_t source, count; /* source channels */
+} weights_item;
+
+static int64_t chunk_sources(const plan *p) {
+    return CONV2D_COLUMNS / (p->kernel * p->kernel);
+}
+
+static int64_t weights_items(const plan *p) {
+    return p->lanes / p->k->lanes_per_vector *
+           ceil_div(p->src_channels, chunk_sources(p));
+}
+
+static weights_item get_item(const plan *p, int64_t item) {
+    const int64_t vector = p->k->lanes_per_vector, vectors = p->lanes / vector;
+    weights_item i = {.lane = item % vectors * vector,
+                      .source = item / vectors * chunk_sources(p)};
+    i.lanes = at_most(vector, p->dst_channels - i.lane);
+    i.first = i.lane / p->block * p->block;
+    i.wide = at_most(p->block, p->lanes - i.first);
+    i.count = at_most(chunk_sources(p), p->src_channels - i.source);
+    return i;
+}
+
+/* Where the transformed weights from a source of a piece to the item's lanes begin. */
+static int64_t weights_place(const plan *p, const weights_item *i, int64_t part,
+                             int64_t source) {
+    return i->first * PLACES * p->depth + (part * p->src_channels + source) * i->wide +
+           i->lane - i->first;
+}
+
+static conv2d_weights weights_view(const plan *p, bool turned) {
+    const int64_t size = p->kernel * p->kernel;
+    return turned ? (conv2d_weights){p->k, size, size, p->dst_channels * size}
+                  : (conv2d_weights){p->k, size, p->src_channels * size, size};
+}
+
+/* A piece of a kernel, of which lanes lie in vectors, as piece * piece vectors. */
+static void get_piece(const gather_job *j, const float *kernel, int64_t part,
+                      float *out) {
     const plan *p = j->p;
-    const int64_t k = p->kernel, c = s % p->src_channels, part = s / p->src_channels;
+    const int64_t k = p->kernel, vector = p->k->lanes_per_vector;
     const int64_t row = part / p->pieces * p->piece, column = part % p->pieces * p->piece;
-    const int64_t source = j->turned ? p->dst_channels * k * k : k * k;
-    const int64_t step = j->turned ? k * k : p->src_channels * k * k;
-    const int64_t vector = p->k->lanes_per_vector;
-    for (int64_t y = row; y < at_most(row + p->piece, k); y++)
-        for (int64_t x = column; x < at_most(column + p->piece, k); x++) {
-            const float *w =
-                j->w + c * source + (j->turned ? k * k - 1 - y * k - x : y * k + x);
-            float *lanes = out + ((y - row) * p->piece + x - column) * vector;
-            for (int64_t i = 0; i < count; i++)
-                lanes[i] = w[(lane + i) * step];
-        }
+    for (int64_t i = 0; i < p->piece * p->piece; i++, out += vector) {
+        const int64_t y = row + i / p->piece, x = column + i % p->piece;
+        const int64_t at = j->turned ? k * k - 1 - y * k - x : y * k + x;
+        if (y < k && x < k)
+            conv2d_copy_vector(out, kernel + at * vector, vector);
+        else
+            memset(out, 0, (size_t)vector * sizeof *out);
+    }
 }
 
 static void transform_weights(void *context, int64_t begin, int64_t end, int thread) {
     const gather_job *j = context;
     const plan *p = j->p;
-    const int64_t vector = p->k->lanes_per_vector;
-    float square[MOST_PIECE * MOST_VECTOR];
+    const conv2d_weights view = weights_view(p, j->turned);
+    conv2d_columns columns;
+    float square[MOST_PIECE * CONV2D_MOST_VECTOR];
     (void)thread;
-    for (int64_t s = begin; s < end; s++)
-        for (int64_t lane = 0; lane < p->lanes; lane += vector) {
-            const int64_t first = lane / p->block * p->block;
-            const int64_t wide = at_most(p->block, p->lanes - first);
-            memset(square, 0, sizeof square);
-            collect(j, s, lane, at_most(vector, p->dst_channels - lane), square);
-            p->k->winograd_weights((int)p->piece, square,
-                                   j->weights + first * PLACES * p->depth + s * wide +
-                                       lane - first,
-                                   p->depth * wide);
-        }
+    for (int64_t item = begin; item < end; item++) {
+        const weights_item i = get_item(p, item);
+        sm_conv2d_turn(&view, j->w + i.lane * view.lane_stride, i.lanes,
+                       i.source * view.size, i.count * view.size, columns);
+        for (int64_t s = 0; s < i.count; s++)
+            for (int64_t part = 0; part < p->pieces * p->pieces; part++) {
+                get_piece(j, columns + s * view.size * p->k->lanes_per_vector, part,
+                          square);
+                p->k->winograd_weights((int)p->piece, square,
+                                       j->weights +
+                                           weights_place(p, &i, part, i.source + s),
+                                       p->depth * i.wide);
+            }
+    }
 }
 
 /* Tile t of a strip: its first pixel of all destination pixels, and how much of it there
@@ -329,7 +365,7 @@ static sm_status gather(plan *p, gather_job *j, const sm_conv2d_finish *finish,
         j->finish.bias = bias;
         j->weights = (float *)memory;
         j->scratch = memory + weights + 2 * padded;
-        sm_parallel_for(p->depth, 1, transform_weights, j);
+        sm_parallel_for(weights_items(p), 1, transform_weights, j);
         sm_parallel_for(p->items, 1, gather_range, j);
     } else {
         status = sm_fail(err, SM_ENOMEM, 0, "conv2d: no memory for its work space");
@@ -435,40 +471,47 @@ static void grad_range(void *context, int64_t begin, int64_t end, int thread) {
 }
 
 /* Writes what of a transformed-back piece lies inside the kernel. */
-static void spread(const grad_job *j, int64_t s, int64_t lane, const float *square) {
-    const plan *p = j->p;
-    const int64_t k = p->kernel, c = s % p->src_channels, part = s / p->src_channels;
+static void put_piece(const plan *p, const float *square, int64_t part, float *kernel) {
+    const int64_t k = p->kernel, vector = p->k->lanes_per_vector;
     const int64_t row = part / p->pieces * p->piece, column = part % p->pieces * p->piece;
-    const int64_t vector = p->k->lanes_per_vector;
-    for (int64_t i = 0; i < vector && lane + i < p->dst_channels; i++) {
-        float *dw = j->dw + ((lane + i) * p->src_channels + c) * k * k;
-        for (int64_t y = row; y < at_most(row + p->piece, k); y++)
-            for (int64_t x = column; x < at_most(column + p->piece, k); x++)
-                dw[y * k + x] = square[((y - row) * p->piece + x - column) * vector + i];
+    for (int64_t i = 0; i < p->piece * p->piece; i++, square += vector) {
+        const int64_t y = row + i / p->piece, x = column + i % p->piece;
+        if (y < k && x < k)
+            conv2d_copy_vector(kernel + (y * k + x) * vector, square, vector);
     }
 }
 
-/* Depths [begin, end): the threads' sums in their order, transformed back. */
+/* The threads' sums of one piece in their order, transformed back. */
+static void finish_piece(const grad_job *j, const weights_item *i, int64_t part,
+                         int64_t source, float *kernel) {
+    const plan *p = j->p;
+    const int64_t vector = p->k->lanes_per_vector, step = p->depth * i->wide;
+    const float *in = j->sums + weights_place(p, i, part, source);
+    float places[PLACES * CONV2D_MOST_VECTOR], square[MOST_PIECE * CONV2D_MOST_VECTOR];
+    memset(places, 0, sizeof places);
+    for (int64_t t = 0; t < j->threads; t++)
+        for (int64_t e = 0; j->used[t] && e < PLACES; e++)
+            for (int64_t l = 0; l < vector; l++)
+                places[e * vector + l] += in[t * j->part + e * step + l];
+    p->k->winograd_weights_back((int)p->piece, places, vector, square);
+    put_piece(p, square, part, kernel);
+}
+
 static void finish_weights(void *context, int64_t begin, int64_t end, int thread) {
     const grad_job *j = context;
     const plan *p = j->p;
-    const int64_t vector = p->k->lanes_per_vector;
-    float places[PLACES * MOST_VECTOR], square[MOST_PIECE * MOST_VECTOR];
+    const conv2d_weights view = weights_view(p, false);
+    conv2d_columns columns;
     (void)thread;
-    for (int64_t s = begin; s < end; s++)
-        for (int64_t lane = 0; lane < p->lanes; lane += vector) {
-            const int64_t first = lane / p->block * p->block;
-            const int64_t wide = at_most(p->block, p->lanes - first);
-            const float *in =
-                j->sums + first * PLACES * p->depth + s * wide + lane - first;
-            memset(places, 0, sizeof places);
-            for (int64_t i = 0; i < j->threads; i++)
-                for (int64_t e = 0; j->used[i] && e < PLACES * vector; e++)
-                    places[e] +=
-                        in[i * j->part + e / vector * p->depth * wide + e % vector];
-            p->k->winograd_weights_back((int)p->piece, places, vector, square);
-            spread(j, s, lane, square);
-        }
+    for (int64_t item = begin; item < end; item++) {
+        const weights_item i = get_item(p, item);
+        for (int64_t s = 0; s < i.count; s++)
+            for (int64_t part = 0; part < p->pieces * p->pieces; part++)
+                finish_piece(j, &i, part, i.source + s,
+                             columns + s * view.size * p->k->lanes_per_vector);
+        sm_conv2d_turn_back(&view, columns, i.lanes, i.source * view.size,
+                            i.count * view.size, j->dw + i.lane * view.lane_stride);
+    }
 }
 
 static void finish_bias(const grad_job *j, float *dbias) {
@@ -506,7 +549,7 @@ sm_status sm_conv2d_winograd_backward_weight(const sm_conv2d *g, const float *x,
         j.used = (bool *)(j.scratch + (size_t)j.threads * j.scratch_size);
         memset(j.used, 0, (size_t)j.threads * sizeof *j.used);
         sm_parallel_for(p.items, 1, grad_range, &j);
-        sm_parallel_for(p.depth, 1, finish_weights, &j);
+        sm_parallel_for(weights_items(&p), 1, finish_weights, &j);
         if (dbias)
             finish_bias(&j, dbias);
     } else {

@@ -1,4 +1,4 @@
-/* gemm.c: matrix products over BLAS. See gemm.h.
+/* gemm.c: matrix products, on vectors of ours or over BLAS. See gemm.h.
  *
  * OpenBLAS's own threads would fight with the pool's for the processors, so it is held to
  * one, and C is cut here: along the longer of its sides, which never touches the order of
@@ -10,6 +10,7 @@
 #include <limits.h>
 
 #include "base/pool.h"
+#include "kernels/gemm_tiles.h"
 
 /* Absent from other BLAS libraries, which run one thread or have a switch of their own.
  */
@@ -41,6 +42,8 @@ static void block(const sm_gemm_batch *g, const float *a, const float *b, float 
     a += g->trans_a ? m0 : m0 * g->lda;
     b += g->trans_b ? n0 * g->ldb : n0;
     c += m0 * g->ldc + n0;
+    if (sm_gemm_tiles(g, m1 - m0, n1 - n0, a, b, c))
+        return;
     cblas_sgemm(CblasRowMajor, g->trans_a ? CblasTrans : CblasNoTrans,
                 g->trans_b ? CblasTrans : CblasNoTrans, (int)(m1 - m0), (int)(n1 - n0),
                 (int)g->k, g->alpha, a, (int)g->lda, b, (int)g->ldb, g->beta, c,

@@ -1,15 +1,16 @@
 /* gemm.h: single-precision matrix products on the project's threads.
  *
  * Matrices are row-major; lda, ldb and ldc are the distances in floats between rows as
- * stored. The product is done by BLAS, held to one thread and called from our pool on
- * static cuts of C, so that the same shapes and thread count give the same bits. Inside a
- * parallel loop it runs on its caller. Nothing here keeps memory or pointers.
+ * stored. C is cut statically over our pool, and the cuts are done by gemm_tiles.h where
+ * the processor has AVX2 or AVX-512, else by BLAS, held to one thread; so the same
+ * shapes, thread count and instruction set give the same bits. Inside a parallel loop a
+ * product runs on its caller. Nothing here keeps memory or pointers.
  *
- *     C[m,n] = alpha * op(A)[m,k] * op(B)[k,n] + beta * C       op(X) = X, or X^T where
- * trans is set
+ *     C[m,n] = alpha * op(A)[m,k] * op(B)[k,n] + beta * C
  *
- *     sm_gemm(false, true, n, out, in, 1.0f, x, in, weight, in, 0.0f, y, out, err);   y =
- * x W^T
+ * where op(X) is X, or X^T where trans is set. For y = x W^T:
+ *
+ *     sm_gemm(false, true, n, out, in, 1.0f, x, in, weight, in, 0.0f, y, out, err);
  */
 #ifndef SM_KERNELS_GEMM_H
 #define SM_KERNELS_GEMM_H

@@ -11,29 +11,46 @@
 
 /* ---- the collector's share ----
  *
- * On Lua 5.4 one step of the collector for every 8 MB allocated keeps C memory flat while
- * the Lua heap is small. A large Lua heap needs many steps a cycle, so beyond that a full
- * collection runs whenever the live bytes have doubled since the last one (amortised,
- * like a heap's growth). */
-enum { STEP_BYTES = 8 << 20, FULL_BYTES = 256 << 20, TIDY_BYTES = 16 << 20 };
+ * One step of the collector for every 8 MB allocated frees what dies young. But the lua
+ * program runs the collector in generational mode, whose steps never look again at what
+ * has survived two of them, as the tensors between a network's layers do. So a full
+ * collection runs, too, when the live bytes have grown since the last one: by a little if
+ * collections are so quick that they take no more than a fiftieth of the time (those of a
+ * small Lua heap are), else when they have doubled (amortised, like a heap's growth). */
+enum {
+    STEP_BYTES = 8 << 20,
+    TIDY_BYTES = 16 << 20,
+    GROWN_BYTES = 24 << 20,
+    FULL_BYTES = 256 << 20
+};
+
+static void collect(lua_State *L, lsm_state *state) {
+    const double start = lsm_clock();
+    sm_mem_stats stats;
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    sm_mem_get_stats(&stats);
+    state->after_full = stats.live;
+    state->collected_at = lsm_clock();
+    state->collect_cost = state->collected_at - start;
+}
+
+static bool is_cheap(const lsm_state *state) {
+    return lsm_clock() - state->collected_at >= 50 * state->collect_cost;
+}
 
 void lsm_account(lua_State *L, size_t bytes) {
     lsm_state *state = lsm_get_state(L);
     state->pending += bytes + 640; /* the structs and the box */
-    state->untidied += bytes;
     if (state->pending < STEP_BYTES || state->collecting)
         return;
     state->pending = 0;
+    state->collecting = true;
+    lua_gc(L, LUA_GCSTEP, 0);
     sm_mem_stats stats;
     sm_mem_get_stats(&stats);
-    size_t most = 2 * state->after_full + FULL_BYTES;
-    state->collecting = true;
-    if (lua_gc(L, LUA_GCSTEP, 0) || stats.live > most) {
-        if (stats.live > most)
-            lua_gc(L, LUA_GCCOLLECT, 0);
-        sm_mem_get_stats(&stats);
-        state->after_full = stats.live;
-    }
+    if (stats.live > 2 * state->after_full + FULL_BYTES ||
+        (stats.live > state->after_full + GROWN_BYTES && is_cheap(state)))
+        collect(L, state);
     state->collecting = false;
 }
 
@@ -41,7 +58,7 @@ static void collect_all(lua_State *L) {
     lsm_state *state = lsm_get_state(L);
     bool outer = state->collecting;
     state->collecting = true;
-    lua_gc(L, LUA_GCCOLLECT, 0);
+    collect(L, state);
     state->collecting = outer;
     sm_mem_trim();
 }
@@ -54,16 +71,14 @@ double lsm_clock(void) {
 
 void lsm_tidy(lua_State *L) {
     lsm_state *state = lsm_get_state(L);
-    double start = lsm_clock();
-    if (state->untidied < TIDY_BYTES || state->collecting ||
-        start - state->tidied_at < 50 * state->tidy_cost)
+    sm_mem_stats stats;
+    sm_mem_get_stats(&stats);
+    if (state->collecting || stats.live <= state->after_full + TIDY_BYTES ||
+        !is_cheap(state))
         return;
     state->collecting = true;
-    lua_gc(L, LUA_GCCOLLECT, 0);
+    collect(L, state);
     state->collecting = false;
-    state->untidied = 0;
-    state->tidied_at = lsm_clock();
-    state->tidy_cost = state->tidied_at - start;
 }
 
 /* ---- boxes ---- */

@@ -7,11 +7,11 @@
 #include "lua/lsm.h"
 
 typedef struct lsm_state {
-    size_t pending;              /* bytes counted since the collector's last step */
-    size_t after_full;           /* live bytes after its last full cycle */
-    size_t untidied;             /* bytes counted since lsm_tidy collected */
-    double tidied_at, tidy_cost; /* when, in seconds, and how long that took */
-    bool collecting;             /* inside a step of ours: finalizers run */
+    size_t pending;      /* bytes counted since the collector's last step */
+    size_t after_full;   /* live bytes after the last full collection of ours */
+    double collected_at; /* when that was, in seconds, */
+    double collect_cost; /* and how long it took */
+    bool collecting;     /* inside a step of ours: finalizers run */
     sm_rng rng;
 } lsm_state;
 

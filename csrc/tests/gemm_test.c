@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/cpu.h"
 #include "base/mem.h"
 #include "base/pool.h"
 #include "base/rng.h"
@@ -98,6 +99,18 @@ static void products(void) {
                               b % 2 ? 3 : 0);
 }
 
+/* More than a slab of products, a panel of columns, a block of turned rows; and the few
+ * rows that are done the other way round. */
+static void large_products(void) {
+    static const int64_t sizes[][3] = {
+        {3, 50, 300}, {33, 410, 530}, {30, 700, 200}, {70, 530, 300}, {300, 3, 20000}};
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+        for (int t = 0; t < 4; t++)
+            for (int add = 0; add < 2; add++)
+                check_product(t & 1, t >> 1, 1, sizes[s][0], sizes[s][1], sizes[s][2],
+                              1.0f, (float)add, add ? 5 : 0);
+}
+
 static void beta_zero_forgets(void) {
     float a[4] = {1, 2, 3, 4}, c[4] = {NAN, INFINITY, NAN, NAN};
     CHECK(sm_gemm(false, false, 2, 2, 2, 1.0f, a, 2, a, 2, 0.0f, c, 2, NULL) == SM_OK);
@@ -121,11 +134,16 @@ static void too_large(void) {
 
 int main(void) {
     sm_rng_seed(&rng, 3);
-    for (int threads = 1; threads <= 3; threads++) {
-        sm_set_threads(threads);
-        products();
+    CHECK(sm_cpu_init(NULL) == SM_OK);
+    for (int isa = SM_ISA_REF; isa <= (int)sm_cpu_best(); isa++) {
+        sm_cpu_force((sm_isa)isa);
+        for (int threads = 1; threads <= 3; threads++) {
+            sm_set_threads(threads);
+            products();
+        }
+        large_products();
+        beta_zero_forgets();
     }
-    beta_zero_forgets();
     too_large();
     return TEST_RESULT();
 }
