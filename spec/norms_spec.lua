@@ -27,6 +27,29 @@ describe("nn.GroupNorm", function()
       assert.equal("GroupNorm(2, 6, eps=1e-05, affine=true)", tostring(norm))
    end)
 
+   it("is what its formula gives, forward and backward, for images of many pieces", function()
+      local x, w, b = tensor_of(2, 12, 60, 50), siamese.randn(12), siamese.randn(12)
+      local g = siamese.randn(2, 12, 60, 50)
+      local function by_formula(t, weight, bias)
+         local rows = t:reshape(2, 3, 4 * 3000)
+         local mean, var = rows:mean(3, true), rows:var(3, { unbiased = false, keepdim = true })
+         local hat = ((rows - mean) / (var + 1e-5):sqrt()):reshape(2, 12, 60, 50)
+         return hat * weight:view(12, 1, 1) + bias:view(12, 1, 1)
+      end
+      local results = {}
+      for i, f in ipairs{ by_formula, function(t, weight, bias)
+         return F.group_norm(t, 3, weight, bias)
+      end } do
+         local inputs = { x:clone():requires_grad_(), w:clone():requires_grad_(), b:clone():requires_grad_() }
+         local y = f(table.unpack(inputs))
+         y:backward(g)
+         results[i] = { y, inputs[1].grad, inputs[2].grad, inputs[3].grad }
+      end
+      for k, want in ipairs(results[1]) do
+         support.close(results[2][k], want, 1e-4, 1e-3)
+      end
+   end)
+
    it("takes an empty batch, and keeps the order of channels", function()
       local norm = nn.GroupNorm{ num_groups = 2, num_channels = 4 }
       assert.same({ 0, 4, 3, 3 }, norm(siamese.zeros(0, 4, 3, 3)).shape)

@@ -1,5 +1,5 @@
 /* lua_sequence.c: the layers' functions of sequences, in the table F: those of [N,C,L]
- * are of images of height 1, without a copy; embedding. */
+ * are of images of height 1, without a copy; embedding, recurrent layers. */
 #include <string.h>
 
 #include "lua/state.h"
@@ -7,6 +7,7 @@
 #include "ops/embedding.h"
 #include "ops/heads.h"
 #include "ops/pool.h"
+#include "ops/recurrent.h"
 #include "ops/view.h"
 
 /* Puts a view of the tensor at `arg` with a size of 1 before (or without the size of 1
@@ -265,8 +266,51 @@ static int l_embedding(lua_State *L) {
     return lsm_apply(L, &sm_op_embedding, 2, args, &p);
 }
 
+/* ---- recurrent layers ---- */
+
+static sm_recurrent_kind check_kind(lua_State *L, int arg) {
+    static const char *const names[] = {"rnn_tanh", "rnn_relu", "lstm", "gru", NULL};
+    return (sm_recurrent_kind)luaL_checkoption(L, arg, NULL, names);
+}
+
+/* Pushes the tensor in a field of the options at arg, or nil. */
+static void push_tensor_field(lua_State *L, int arg, const char *key) {
+    if (!lua_istable(L, arg))
+        lua_pushnil(L);
+    else if (lua_getfield(L, arg, key) != LUA_TNIL && !lsm_to_tensor(L, -1))
+        luaL_argerror(L, arg,
+                      lua_pushfstring(L, "recurrent: %s must be a tensor, got %s", key,
+                                      luaL_tolstring(L, -1, NULL)));
+}
+
+/* F.recurrent(kind, input, weight_ih, weight_hh, [bias_ih], [bias_hh], [{h0 =, c0 =,
+ * lengths =, reverse = false, batch_first = false}]): one layer in one direction. kind:
+ * "rnn_tanh", "rnn_relu", "lstm" or "gru"; input [T,N,I] ([N,T,I] where batch_first);
+ * lengths, a table or a tensor of int64, of the sequences. Gives the states, the last
+ * state and, of an LSTM, the last cell. */
+static int l_recurrent(lua_State *L) {
+    static const int args[] = {2, 3, 4, 8, 9, 5, 6, 10};
+    static const char *const keys[] = {"h0",      "c0",          "lengths",
+                                       "reverse", "batch_first", NULL};
+    sm_recurrent_params p;
+    memset(&p, 0, sizeof p);
+    p.kind = check_kind(L, 1);
+    lua_settop(L, 7);
+    lsm_check_keys(L, 7, keys);
+    p.reverse = lsm_opt_boolean_field(L, 7, "reverse", false);
+    p.batch_first = lsm_opt_boolean_field(L, 7, "batch_first", false);
+    push_tensor_field(L, 7, "h0");
+    push_tensor_field(L, 7, "c0");
+    if (!lua_istable(L, 7))
+        lua_pushnil(L);
+    else if (lua_getfield(L, 7, "lengths") != LUA_TNIL)
+        lsm_cast_arg(L, 10, SM_I64);
+    return lsm_apply(L, &sm_op_recurrent, 8, args, &p);
+}
+
 static const luaL_Reg functions[] = {{"conv1d", l_conv1d},
                                      {"embedding", l_embedding},
+                                     {"recurrent", l_recurrent},
                                      {"max_pool1d", l_max_pool1d},
                                      {"avg_pool1d", l_avg_pool1d},
                                      {"adaptive_avg_pool1d", l_adaptive_avg_pool1d},

@@ -81,15 +81,23 @@ static sm_status sum_step(sums *s, float *to, sm_error *err) {
     return SM_OK;
 }
 
+enum { COLUMNS = 64 };
+
 /* Few long rows: by columns. */
 static void sum_columns(void *context, int64_t begin, int64_t end, int thread) {
     const sums *s = context;
     (void)thread;
-    for (int64_t j = begin; j < end; j++) {
-        double sum = 0;
-        for (int64_t m = 0; m < s->mid; m++)
-            sum += s->x[m * s->inner + j] * (s->y ? s->y[m * s->inner + j] : 1);
-        s->work[j] = (float)sum;
+    for (int64_t first = begin; first < end; first += COLUMNS) {
+        const int64_t width = end - first < COLUMNS ? end - first : COLUMNS;
+        double sum[COLUMNS] = {0};
+        for (int64_t m = 0; m < s->mid; m++) {
+            const float *x = s->x + m * s->inner + first;
+            const float *y = s->y ? s->y + m * s->inner + first : NULL;
+            for (int64_t j = 0; j < width; j++)
+                sum[j] += y ? x[j] * y[j] : x[j];
+        }
+        for (int64_t j = 0; j < width; j++)
+            s->work[first + j] = (float)sum[j];
     }
 }
 

@@ -42,8 +42,6 @@ case("group_norm eps", "F.group_norm(a, 2, b, nil, 0.5)", lambda a, b: F.group_n
      (2, 4, 3, 3), (4,))
 case("group_norm far from 0", "F.group_norm(a, 3, b, c)", lambda a, b, c: F.group_norm(a, 3, b, c),
      torch.randn(2, 6, 8, 9) + 100, (6,), (6,), smooth=False, tol=2e-4)
-case("group_norm large", "F.group_norm(a, 2, b, c)", lambda a, b, c: F.group_norm(a, 2, b, c),
-     (1, 4, 30, 40), (4,), (4,), smooth=False, tol=2e-5)
 case("group_norm of an image", f"F.group_norm({LAST}, 3, b, c)", lambda a, b, c: F.group_norm(a, 3, b, c),
      (2, 6, 4, 5), (6,), (6,))
 case("instance_norm", "F.instance_norm(a, nil, nil, b, c)",

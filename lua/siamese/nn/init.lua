@@ -7,7 +7,7 @@ local M = { Module = Module, Parameter = Module.Parameter, is_module = Module.is
    functional = core.F, init = require "siamese.nn.initialise",
    conv_norm = require "siamese.nn.fusion".conv_norm }
 for _, part in ipairs{ "layers", "activations", "convolution", "norms", "pooling", "padding", "embedding",
-   "container" } do
+   "recurrent", "container" } do
    for name, class in pairs(require("siamese.nn." .. part)) do
       M[name] = class
    end
