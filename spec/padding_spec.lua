@@ -85,6 +85,8 @@ describe("F.pad", function()
          { 5, 0 }, "circular")
       support.fails("pad: mode 'circular' pads dimension 1 of input [4] by at most 2, got 3", F.pad, row,
          { -2, 3 }, "circular")
+      support.fails("pad: mode 'circular' pads dimension 1 of input [4] by at most 0, got 6", F.pad, row,
+         { -5, 6 }, "circular")
       support.fails("pad: nothing is left of dimension 1 of input [4] padded by -3 and -2", F.pad, row,
          { -3, -2 })
       support.fails("pad: nothing is left of dimension 2 of input [2,0] padded by 1 and 0", F.pad,

@@ -20,7 +20,8 @@ static sm_status check_dim(const sm_call *call, int d, int64_t before, int64_t a
     const int64_t in = call->in[0]->shape[d], out = call->meta[0].shape[d];
     char text[SM_SHAPE_TEXT];
     const int64_t most = before > after ? before : after;
-    const int64_t left = in + (before < 0 ? before : 0) + (after < 0 ? after : 0);
+    const int64_t kept = in + (before < 0 ? before : 0) + (after < 0 ? after : 0);
+    const int64_t left = kept > 0 ? kept : 0;
     const int64_t limit = p->mode == SM_PAD_REFLECT    ? in - 1
                           : p->mode == SM_PAD_CIRCULAR ? left
                                                        : INT64_MAX;
