@@ -176,7 +176,11 @@ describe("a broken file", function()
       { "with bytes left over", container(entry, eight .. "x"), "belong to no tensor" },
       { "without JSON", container("hello"), "does not begin with {" },
       { "with half a header", container('{"x":{"dtype":"F32",'), "" },
-      { "with an unknown dtype", container(entry:gsub("F32", "F31"), eight), "unknown dtype" },
+      { "with an unknown dtype", container(entry:gsub("F32", "F8_E4M3"), eight),
+         "an unknown dtype, 'F8_E4M3'" },
+      { "with white space ahead of the header", container(" " .. entry, eight), "does not begin with {" },
+      { "with a name that is not UTF-8", container(entry:gsub("x", "\xed\xa0\x80", 1), eight),
+         "not UTF-8" },
       { "with a shape that lies", container(entry:gsub("%[2%]", "[3]"), eight), "does not agree" },
       { "with a shape that overflows",
          container(entry:gsub("%[2%]", "[4611686018427387904,4611686018427387904]"), eight), "too large" },
@@ -211,6 +215,17 @@ describe("a broken file", function()
          assert(message:find(case[3], 1, true), message)
       end))
    end
+
+   it("with a header beyond the format's limit gives nil and a message", temporary(function(path)
+      local file = assert(io.open(path, "wb"))
+      file:write(string.pack("<I8", 100000001), "{")
+      file:seek("set", 100000008) -- a hole, which takes no room
+      file:write("}")
+      file:close()
+      local state, message = siamese.load(path)
+      assert.is_nil(state)
+      assert(message:find("has 100000001 bytes, more than the format's limit of 100000000", 1, true), message)
+   end))
 
    it("cut off anywhere gives nil and a message", temporary(function(path)
       siamese.save(path, { a = siamese.ones(3), b = siamese.ones(2, 2) }, { metadata = { k = "v" } })
@@ -273,6 +288,14 @@ describe("other dtypes become float32, int64 and uint8:", function()
          assert.equal("int64", t.dtype)
          assert.same({ -7, 100 }, t:totable())
       end
+   end)
+   it("U64, U32, U16, as far as int64 goes", function()
+      for dtype, format in pairs{ U64 = "<I8I8", U32 = "<I4I4", U16 = "<I2I2" } do
+         local t = load_one(dtype, 2, string.pack(format, 7, 65535))
+         assert.equal("int64", t.dtype)
+         assert.same({ 7, 65535 }, t:totable())
+      end
+      assert.same({ math.maxinteger }, load_one("U64", 1, ("\xff"):rep(8)):totable())
    end)
    it("BOOL", function()
       local t = load_one("BOOL", 3, "\1\0\1")

@@ -109,7 +109,7 @@ describe("a twin", function()
          { encoder = encoder(), distance = "l3" })
       local twin = siamese.Twin{ encoder = encoder() }
       fails("the two sides must have one shape, got [5,4] and [2,4]", twin, a, siamese.randn(2, 4))
-      fails("expected two tensors, got userdata and nil", twin, a)
+      fails("Twin:embed_pair: expected a tensor, got nil", twin, a)
       fails("threshold must be a number", twin.verify, twin, a, b)
       fails("1 labels for 5 support images", twin.identify, twin, a, b, { "x" })
    end)

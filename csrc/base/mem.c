@@ -215,8 +215,11 @@ void sm_mem_trim(void) {
 
 void sm_mem_get_stats(sm_mem_stats *out) {
     pthread_mutex_lock(&lock);
+    if (!limit)
+        limit = machine_memory();
     *out = stats;
     out->cached = cached();
+    out->limit = limit;
     pthread_mutex_unlock(&lock);
 }
 

@@ -17,6 +17,7 @@ typedef struct sm_mem_stats {
     size_t live;           /* bytes handed out and not freed */
     size_t peak;           /* the most that `live` has been since sm_mem_reset_peak() */
     size_t cached;         /* bytes that wait to be handed out again */
+    size_t limit;          /* that `live` may not pass: see sm_mem_set_limit */
     uint64_t allocs;       /* calls of sm_alloc so far */
     uint64_t system_calls; /* of these, the ones that had to ask the system */
 } sm_mem_stats;

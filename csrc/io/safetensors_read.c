@@ -1,43 +1,26 @@
 /* safetensors_read.c: the reading half of safetensors.h. The JSON that the format allows
  * is small: one object of objects with strings and arrays of whole numbers; this parser
  * reads that and no more. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "io/safetensors.h"
 
 static const uint64_t HEADER_LIMIT = 100000000; /* the format's own */
 
-static const struct {
-    const char *name;
-    size_t size;
-    sm_dtype target;
-} dtypes[SM_ST_DTYPE_COUNT] = {
-    {"F32", 4, SM_F32}, {"F64", 8, SM_F32}, {"F16", 2, SM_F32}, {"BF16", 2, SM_F32},
-    {"I64", 8, SM_I64}, {"I32", 4, SM_I64}, {"I16", 2, SM_I64}, {"I8", 1, SM_I64},
-    {"U8", 1, SM_U8},   {"BOOL", 1, SM_U8}};
-
-sm_dtype sm_st_target(sm_st_dtype dtype) {
-    return dtypes[dtype].target;
-}
-
 /* ---- the header's JSON ---- */
 
 typedef struct parser {
-    const char *path;
     const char *at, *end;
     char *text; /* where the next string goes */
     sm_st_file *file;
     int64_t room, metadata_room;
-    sm_error *err;
     const char *reason; /* why parsing stopped */
+    char made[96];      /* a reason with something of the file in it */
 } parser;
 
 static bool fail(parser *p, const char *reason) {
@@ -150,6 +133,10 @@ static const char *parse_string(parser *p) {
     }
     p->at++;
     *p->text++ = '\0';
+    if (!sm_utf8_valid(start, (size_t)(p->text - start - 1))) {
+        fail(p, "a string that is not UTF-8");
+        return NULL;
+    }
     return start;
 }
 
@@ -185,13 +172,14 @@ static bool parse_dtype(parser *p, sm_st_entry *e) {
     const char *name = parse_string(p);
     if (!name)
         return false;
-    for (int i = 0; i < SM_ST_DTYPE_COUNT; i++)
-        if (strcmp(name, dtypes[i].name) == 0) {
-            e->dtype = (sm_st_dtype)i;
-            p->text = mark;
-            return true;
-        }
-    return fail(p, "an unknown dtype");
+    int type = sm_element_by_name(name);
+    p->text = mark;
+    if (type < 0) {
+        snprintf(p->made, sizeof p->made, "an unknown dtype, '%.30s'", name);
+        return fail(p, p->made);
+    }
+    e->blob.type = (sm_element)type;
+    return true;
 }
 
 static bool parse_shape(parser *p, sm_st_entry *e) {
@@ -282,8 +270,8 @@ static bool parse_metadata(parser *p) {
 static bool parse_header(parser *p) {
     sm_st_file *f = p->file;
     bool has_metadata = false;
-    if (!expect(p, '{', "the header does not begin with {"))
-        return false;
+    if (p->at == p->end || *p->at++ != '{') /* no white space before it: the format */
+        return fail(p, "the header does not begin with {");
     if (!take(p, '}')) {
         do {
             const char *name = parse_string(p);
@@ -346,18 +334,18 @@ static bool check_ranges(parser *p, const uint8_t *data, uint64_t bytes) {
         qsort(f->entries, (size_t)f->count, sizeof *f->entries, by_place);
     for (int64_t i = 0; i < f->count; i++) {
         sm_st_entry *e = &f->entries[i];
-        uint64_t size = dtypes[e->dtype].size, n = 1;
+        uint64_t size, n = 1;
         for (int d = 0; d < e->ndim; d++)
             if (__builtin_mul_overflow(n, (uint64_t)e->shape[d], &n) || n > INT64_MAX)
                 return fail(p, "a shape that is too large");
-        if (__builtin_mul_overflow(size, n, &size) || e->end < e->begin ||
+        e->blob.numel = (int64_t)n;
+        e->blob.data = data + e->begin;
+        if (!sm_blob_bytes(&e->blob, &size) || e->end < e->begin ||
             e->end - e->begin != size)
             return fail(p, "a shape that does not agree with data_offsets");
         if (e->begin != at || e->end > bytes)
             return fail(p, e->end > bytes ? "data_offsets beyond the end of the file"
                                           : "tensors that overlap or leave a hole");
-        e->numel = (int64_t)n;
-        e->data = data + e->begin;
         at = e->end;
     }
     return at == bytes || fail(p, "bytes that belong to no tensor");
@@ -365,123 +353,60 @@ static bool check_ranges(parser *p, const uint8_t *data, uint64_t bytes) {
 
 /* ---- opening ---- */
 
-static sm_status map_file(const char *path, sm_st_file *file, sm_error *err) {
-    struct stat info;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return sm_fail(err, SM_EIO, 0, "%s: %s", path, strerror(errno));
-    sm_status status = SM_OK;
-    if (fstat(fd, &info) != 0)
-        status = sm_fail(err, SM_EIO, 0, "%s: %s", path, strerror(errno));
-    else if (!S_ISREG(info.st_mode))
-        status = sm_fail(err, SM_EIO, 0, "%s: not a file", path);
-    else if (info.st_size < 8)
-        status = sm_fail(err, SM_EIO, 0, "%s: too short to be a safetensors file", path);
-    if (status == SM_OK) {
-        file->size = (size_t)info.st_size;
-        file->mapping = mmap(NULL, file->size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (file->mapping == MAP_FAILED) {
-            file->mapping = NULL;
-            status = sm_fail(err, SM_EIO, 0, "%s: %s", path, strerror(errno));
-        }
-    }
-    close(fd);
-    return status;
-}
-
-sm_status sm_st_open(const char *path, sm_st_file *file, sm_error *err) {
-    *file = (sm_st_file){0};
-    sm_status status = map_file(path, file, err);
-    if (status != SM_OK)
-        return status;
-    const uint8_t *bytes = file->mapping;
+static uint64_t header_length(const sm_mapped *bytes) {
     uint64_t length = 0;
     for (int i = 7; i >= 0; i--)
-        length = length << 8 | bytes[i];
-    if (length > HEADER_LIMIT || length > file->size - 8) {
-        status = sm_fail(
-            err, SM_EIO, 0,
-            "%s: the header says it has %llu bytes, the file has %zu (truncated, or no "
-            "safetensors file)",
-            path, (unsigned long long)length, file->size);
-        sm_st_close(file);
-        return status;
-    }
+        length = length << 8 | bytes->data[i];
+    return length;
+}
+
+bool sm_st_looks_so(const sm_mapped *bytes) {
+    return bytes->size > 8 && bytes->data[8] == '{' &&
+           header_length(bytes) <= HEADER_LIMIT;
+}
+
+static sm_status read_header(const char *path, const sm_mapped *bytes, uint64_t length,
+                             sm_st_file *file, sm_error *err) {
     file->strings = sm_alloc((size_t)length + 1);
-    if (!file->strings) {
-        sm_st_close(file);
+    if (!file->strings)
         return sm_fail(err, SM_ENOMEM, 0, "%s: out of memory", path);
-    }
-    parser p = {
-        .path = path, .at = (const char *)bytes + 8, .text = file->strings, .file = file};
+    const uint8_t *data = bytes->data + 8 + length;
+    parser p = {.at = (const char *)bytes->data + 8, .text = file->strings, .file = file};
     p.end = p.at + length;
     if (parse_header(&p) && check_unique(&p) &&
-        check_ranges(&p, bytes + 8 + length, file->size - 8 - length))
+        check_ranges(&p, data, bytes->size - 8 - length))
         return SM_OK;
-    sm_st_close(file);
     return sm_fail(err, SM_EIO, 0, "%s: broken safetensors header: %s", path,
                    p.reason ? p.reason : "unknown");
 }
 
+sm_status sm_st_open(const char *path, const sm_mapped *bytes, sm_st_file *file,
+                     sm_error *err) {
+    *file = (sm_st_file){0};
+    if (bytes->size < 8)
+        return sm_fail(err, SM_EIO, 0, "%s: too short to be a safetensors file", path);
+    uint64_t length = header_length(bytes);
+    if (length > bytes->size - 8)
+        return sm_fail(
+            err, SM_EIO, 0,
+            "%s: the header says it has %llu bytes, the file has %zu (truncated, or no "
+            "file of weights: neither safetensors nor a PyTorch checkpoint)",
+            path, (unsigned long long)length, bytes->size);
+    if (length > HEADER_LIMIT)
+        return sm_fail(err, SM_EIO, 0,
+                       "%s: the header has %llu bytes, more than the format's limit of "
+                       "%llu",
+                       path, (unsigned long long)length,
+                       (unsigned long long)HEADER_LIMIT);
+    sm_status status = read_header(path, bytes, length, file, err);
+    if (status != SM_OK)
+        sm_st_close(file);
+    return status;
+}
+
 void sm_st_close(sm_st_file *file) {
-    if (file->mapping)
-        munmap(file->mapping, file->size);
     sm_free(file->entries);
     sm_free(file->metadata);
     sm_free(file->strings);
     *file = (sm_st_file){0};
-}
-
-/* ---- conversion ---- */
-
-static float from_half(uint16_t h) {
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31,
-             mantissa = h & 1023, bits;
-    float x;
-    if (exponent == 31) {
-        bits = sign | 0x7F800000 | mantissa << 13;
-    } else if (exponent) {
-        bits = sign | (exponent + 112) << 23 | mantissa << 13;
-    } else {
-        x = (float)mantissa * 0x1p-24f;
-        return sign ? -x : x;
-    }
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
-static float from_bfloat(uint16_t h) {
-    uint32_t bits = (uint32_t)h << 16;
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
-#define CONVERT(TYPE, TARGET, VALUE)                                                     \
-    for (int64_t i = 0; i < e->numel; i++) {                                             \
-        TYPE x;                                                                          \
-        memcpy(&x, (const char *)e->data + i * (int64_t)sizeof x, sizeof x);             \
-        ((TARGET *)out)[i] = VALUE;                                                      \
-    }                                                                                    \
-    break
-
-void sm_st_convert(const sm_st_entry *e, void *out) {
-    switch (e->dtype) {
-    case SM_ST_F64:
-        CONVERT(double, float, (float)x);
-    case SM_ST_F16:
-        CONVERT(uint16_t, float, from_half(x));
-    case SM_ST_BF16:
-        CONVERT(uint16_t, float, from_bfloat(x));
-    case SM_ST_I32:
-        CONVERT(int32_t, int64_t, x);
-    case SM_ST_I16:
-        CONVERT(int16_t, int64_t, x);
-    case SM_ST_I8:
-        CONVERT(int8_t, int64_t, x);
-    case SM_ST_BOOL:
-        CONVERT(uint8_t, uint8_t, x != 0);
-    default:
-        memcpy(out, e->data, (size_t)e->numel * dtypes[e->dtype].size);
-    }
 }

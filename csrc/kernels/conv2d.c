@@ -82,8 +82,8 @@ static bool depthwise(const sm_conv2d *g, sm_conv2d_pass pass) {
 enum {
     WINOGRAD_CHANNELS = 16,       /* fewer: the transforms cost more than they save */
     WINOGRAD_KERNEL = 16,         /* as large as conv2d_columns takes */
-    WINOGRAD_TILES = 24,          /* to a thread; fewer do not pay for larger weights */
-    WINOGRAD_GRADIENT_TILES = 60, /* the same for dw: its sums are larger as well */
+    WINOGRAD_TILES = 16,          /* to a thread; fewer do not pay for larger weights */
+    WINOGRAD_GRADIENT_TILES = 40, /* the same for dw: its sums are larger as well */
     WINOGRAD_GRADIENT = 9 << 16   /* more weights: the sums of dw outgrow the caches */
 };
 

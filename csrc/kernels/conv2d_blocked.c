@@ -24,6 +24,8 @@
 enum {
     STRIP_PIXELS = 512,      /* destination pixels of a strip, about */
     STRIP_BYTES = 384 << 10, /* its source, so that it stays in the second-level cache */
+    HEAVY_BYTES = 1 << 20,   /* more weights than this go by as seldom as may be: */
+    HEAVY_STRIP = 4,         /* strips are this many times as large */
     WEIGHT_BYTES = 64 << 10, /* the weights of one pass over a strip */
     GRAD_PIXELS = 128,       /* pixels of one pass over a gradient block */
     MERGE_CHANNELS = 32      /* fewer channels than this: a kernel row is one run */
@@ -95,9 +97,13 @@ const conv2d_kernels *sm_conv2d_kernels_for(int64_t channels) {
 static void cut_strips(plan *p) {
     const int64_t threads = sm_threads(), full = axis_pixels(&p->v, 0);
     const int64_t span = p->v.high - p->v.low + 1, row = p->width * p->pixel;
-    const int64_t room = STRIP_BYTES / (int64_t)sizeof(float) / row;
+    const double weights = 4.0 * (double)p->kernel * (double)p->src_channels *
+                           (double)p->dst_channels * (double)p->groups;
+    const int64_t times = weights > HEAVY_BYTES ? HEAVY_STRIP : 1;
+    const int64_t room = times * STRIP_BYTES / (int64_t)sizeof(float) / row,
+                  pixels = times * STRIP_PIXELS;
     int64_t rows =
-        at_most(STRIP_PIXELS / (p->v.dst_step * p->h.dst), (room - span) / p->v.src_step);
+        at_most(pixels / (p->v.dst_step * p->h.dst), (room - span) / p->v.src_step);
     rows = at_most(at_least(rows, 1), full);
     p->strips = ceil_div(full, rows);
     while (p->n < threads && p->strips < full && p->n * p->strips % threads != 0)
@@ -108,8 +114,7 @@ static void cut_strips(plan *p) {
     p->src_size = (p->direct ? p->v.src : p->src_rows) * row;
     p->images = 1;
     if (p->strips == 1) {
-        int64_t most =
-            at_most(STRIP_PIXELS / (p->v.dst * p->h.dst), room * row / p->src_size);
+        int64_t most = at_most(pixels / (p->v.dst * p->h.dst), room * row / p->src_size);
         most = at_least(at_most(most, p->n / threads), 1);
         int64_t rounds = ceil_div(p->n, most * threads);
         p->images = at_least(at_most(most, ceil_div(p->n, rounds * threads)), 1);
@@ -257,59 +262,86 @@ static int64_t block_start(const plan *p, int64_t products, int64_t group, int64
     return (group * p->lanes + lane) * products;
 }
 
+/* A vector of lanes, and of its columns either whole sources or, of large kernels, some
+ * places of one. */
 typedef struct weights_item {
     int64_t group, lane, lanes; /* the vector's first, and how many of it are there */
-    int64_t column, count;
+    int64_t first, wide;        /* of the vector's block */
+    int64_t source, sources, place, places;
 } weights_item;
 
+/* Sources, or parts of one, that make a chunk; and chunks. */
+static int64_t chunk_sources(const weights_job *j) {
+    return at_least(CONV2D_COLUMNS / j->view.size, 1);
+}
+static int64_t source_chunks(const weights_job *j) {
+    return ceil_div(j->view.size, CONV2D_COLUMNS);
+}
+static int64_t lane_chunks(const weights_job *j) {
+    return ceil_div(j->p->src_channels, chunk_sources(j)) * source_chunks(j);
+}
+
 static int64_t weights_items(const weights_job *j) {
-    const plan *p = j->p;
-    const int64_t columns = p->src_channels * j->view.size;
-    return p->groups * (p->lanes / p->k->lanes_per_vector) *
-           ceil_div(columns, CONV2D_COLUMNS);
+    return j->p->groups * (j->p->lanes / j->p->k->lanes_per_vector) * lane_chunks(j);
 }
 
 static weights_item get_item(const weights_job *j, int64_t item) {
     const plan *p = j->p;
     const int64_t vector = p->k->lanes_per_vector, vectors = p->lanes / vector;
-    const int64_t columns = p->src_channels * j->view.size;
-    const int64_t chunks = ceil_div(columns, CONV2D_COLUMNS);
-    weights_item i = {.group = item / chunks / vectors,
-                      .lane = item / chunks % vectors * vector,
-                      .column = item % chunks * CONV2D_COLUMNS};
+    const int64_t chunk = item % lane_chunks(j), lane = item / lane_chunks(j);
+    weights_item i = {.group = lane / vectors,
+                      .lane = lane % vectors * vector,
+                      .source = chunk / source_chunks(j) * chunk_sources(j),
+                      .place = chunk % source_chunks(j) * CONV2D_COLUMNS};
     i.lanes = at_most(vector, p->dst_channels - i.lane);
-    i.count = at_most(CONV2D_COLUMNS, columns - i.column);
+    i.first = i.lane / p->block * p->block;
+    i.wide = at_most(p->block, p->lanes - i.first);
+    i.sources = at_most(chunk_sources(j), p->src_channels - i.source);
+    i.places = at_most(CONV2D_COLUMNS, j->view.size - i.place);
     return i;
 }
 
-/* Where in the packed order a column of the item lies, or -1 if no phase takes it. */
-static int64_t packed_place(const weights_job *j, const weights_item *i, int64_t column) {
-    const plan *p = j->p;
-    const int64_t source = column / j->view.size;
-    const place *at = &p->places[column % j->view.size];
-    const int64_t first = i->lane / p->block * p->block,
-                  wide = at_most(p->block, p->lanes - first);
+/* Where in the packed order the item's first source at a place lies, or -1 if no phase
+ * takes it. The next source is i->wide floats on. */
+static int64_t packed_place(const plan *p, const weights_item *i, int64_t place_number) {
+    const place *at = &p->places[i->place + place_number];
     if (at->products < 0)
         return -1;
-    return at->weights + block_start(p, at->products, i->group, first) +
-           (at->tap * p->src_channels + source) * wide + i->lane - first;
+    return at->weights + block_start(p, at->products, i->group, i->first) +
+           (at->tap * p->src_channels + i->source) * i->wide + i->lane - i->first;
+}
+
+/* Turns the item's columns to out[source][place][pitch]. */
+static void turn_item(const weights_job *j, const weights_item *i, float *out,
+                      int64_t pitch) {
+    sm_conv2d_turn(&j->view,
+                   j->w + i->group * j->group_stride + i->lane * j->view.lane_stride,
+                   i->lanes, i->source * j->view.size + i->place, i->sources * i->places,
+                   out, pitch);
+}
+
+static void pack_item(const weights_job *j, const weights_item *i) {
+    const int64_t vector = j->p->k->lanes_per_vector;
+    conv2d_columns columns;
+    turn_item(j, i, columns, vector);
+    for (int64_t t = 0; t < i->places; t++) {
+        const int64_t at = packed_place(j->p, i, t);
+        for (int64_t s = 0; at >= 0 && s < i->sources; s++)
+            conv2d_copy_vector(j->packed + at + s * i->wide,
+                               columns + (s * i->places + t) * vector, vector);
+    }
 }
 
 static void pack_range(void *context, int64_t begin, int64_t end, int thread) {
     const weights_job *j = context;
-    const int64_t vector = j->p->k->lanes_per_vector;
-    conv2d_columns columns;
     (void)thread;
     for (int64_t item = begin; item < end; item++) {
         const weights_item i = get_item(j, item);
-        sm_conv2d_turn(&j->view,
-                       j->w + i.group * j->group_stride + i.lane * j->view.lane_stride,
-                       i.lanes, i.column, i.count, columns);
-        for (int64_t c = 0; c < i.count; c++) {
-            const int64_t at = packed_place(j, &i, i.column + c);
-            if (at >= 0)
-                conv2d_copy_vector(j->packed + at, columns + c * vector, vector);
-        }
+        const int64_t at = packed_place(j->p, &i, 0);
+        if (j->view.size > 1)
+            pack_item(j, &i);
+        else if (at >= 0)
+            turn_item(j, &i, j->packed + at, i.wide);
     }
 }
 
@@ -322,7 +354,7 @@ static void sum_parts(const weights_job *j, const float *in, float *out) {
             out[i] += in[part * j->part + i];
 }
 
-/* Forward plans only: their one phase takes all columns. */
+/* Forward plans only: their one phase takes all places. */
 static void unpack_range(void *context, int64_t begin, int64_t end, int thread) {
     const weights_job *j = context;
     const int64_t vector = j->p->k->lanes_per_vector;
@@ -330,10 +362,13 @@ static void unpack_range(void *context, int64_t begin, int64_t end, int thread) 
     (void)thread;
     for (int64_t item = begin; item < end; item++) {
         const weights_item i = get_item(j, item);
-        for (int64_t c = 0; c < i.count; c++)
-            sum_parts(j, j->packed + packed_place(j, &i, i.column + c),
-                      columns + c * vector);
-        sm_conv2d_turn_back(&j->view, columns, i.lanes, i.column, i.count,
+        for (int64_t t = 0; t < i.places; t++) {
+            const float *in = j->packed + packed_place(j->p, &i, t);
+            for (int64_t s = 0; s < i.sources; s++)
+                sum_parts(j, in + s * i.wide, columns + (s * i.places + t) * vector);
+        }
+        sm_conv2d_turn_back(&j->view, columns, i.lanes, i.source * j->view.size + i.place,
+                            i.sources * i.places,
                             j->dw + i.group * j->group_stride +
                                 i.lane * j->view.lane_stride);
     }

@@ -237,7 +237,7 @@ static void dots(const float *a, const float *b, int64_t ldb, int64_t rows, int6
         dots_of(a, b, ldb, rows, depth, c);
 }
 
-enum { HELD_TAPS = 9, ABREAST = 4 };
+enum { HELD_TAPS = 9, ABREAST = 4, PIECE_FLOATS = 1024 };
 
 /* px neighbouring pixels of one vector of channels. n taps, a constant, whose weights are
  * held in w; or 0: any number. */
@@ -269,32 +269,41 @@ INLINE void depthwise_pixels(const conv2d_depthwise_args *a, const float *src, i
     }
 }
 
-/* One row of one vector of channels. */
-INLINE void depthwise_row(const conv2d_depthwise_args *a, int64_t row, int64_t c,
-                          const int n, const int lanes) {
-    const float *src = a->src + row * a->src_row + c;
-    float *dst = a->dst + row * a->dst_row + c;
+/* Pixels [begin, end) of a row, of one vector of channels. */
+INLINE void depthwise_row(const conv2d_depthwise_args *a, int64_t row, int64_t begin,
+                          int64_t end, int64_t c, const int n, const int lanes) {
+    const float *src = a->src + row * a->src_row + begin * a->src_pixel + c;
+    float *dst = a->dst + row * a->dst_row + begin * a->dst_pixel + c;
     vec w[HELD_TAPS];
     UNROLL for (int t = 0; t < n; t++) w[t] = v_load_n(a->w + a->weight[t] + c, lanes);
-    int64_t j = 0;
-    for (; j + ABREAST <= a->columns; j += ABREAST) {
+    int64_t j = begin;
+    for (; j + ABREAST <= end; j += ABREAST) {
         depthwise_pixels(a, src, c, w, dst, n, ABREAST, lanes);
         src += ABREAST * a->src_pixel;
         dst += ABREAST * a->dst_pixel;
     }
-    for (; j < a->columns; j++, src += a->src_pixel, dst += a->dst_pixel)
+    for (; j < end; j++, src += a->src_pixel, dst += a->dst_pixel)
         depthwise_pixels(a, src, c, w, dst, n, 1, lanes);
+}
+
+/* Pixels of a row whose sources, with all their channels, stay in the first-level cache
+ * while vector after vector of channels passes over them. */
+INLINE int64_t depthwise_piece(const conv2d_depthwise_args *a) {
+    const int64_t pixels = PIECE_FLOATS / (a->src_pixel ? a->src_pixel : 1);
+    return (pixels / ABREAST + 1) * ABREAST;
 }
 
 /* Whole vectors with a constant, so that the masks go. */
 INLINE void depthwise_rows(const conv2d_depthwise_args *a, const int n) {
-    const int64_t whole = a->channels / VL * VL;
-    for (int64_t row = 0; row < a->rows; row++) {
-        for (int64_t c = 0; c < whole; c += VL)
-            depthwise_row(a, row, c, n, VL);
-        if (whole < a->channels)
-            depthwise_row(a, row, whole, n, (int)(a->channels - whole));
-    }
+    const int64_t whole = a->channels / VL * VL, piece = depthwise_piece(a);
+    for (int64_t row = 0; row < a->rows; row++)
+        for (int64_t begin = 0; begin < a->columns; begin += piece) {
+            const int64_t end = begin + piece < a->columns ? begin + piece : a->columns;
+            for (int64_t c = 0; c < whole; c += VL)
+                depthwise_row(a, row, begin, end, c, n, VL);
+            if (whole < a->channels)
+                depthwise_row(a, row, begin, end, whole, n, (int)(a->channels - whole));
+        }
 }
 
 static void depthwise(const conv2d_depthwise_args *a) {
@@ -320,14 +329,16 @@ static void depthwise(const conv2d_depthwise_args *a) {
     }
 }
 
-/* n taps from t on, of one row of one vector of channels. */
-INLINE void depthwise_grad_row(const conv2d_depthwise_args *a, int64_t row, int64_t c,
-                               int64_t t, const int n, const int lanes) {
-    const float *src = a->src + row * a->src_row + c, *dy = a->dy + row * a->dst_row + c;
+/* n taps from t on, of pixels [begin, end) of a row, of one vector of channels. */
+INLINE void depthwise_grad_row(const conv2d_depthwise_args *a, int64_t row, int64_t begin,
+                               int64_t end, int64_t c, int64_t t, const int n,
+                               const int lanes) {
+    const float *src = a->src + row * a->src_row + begin * a->src_pixel + c;
+    const float *dy = a->dy + row * a->dst_row + begin * a->dst_pixel + c;
     const int32_t *tap = a->tap + t, *place = a->weight + t;
     vec sum[HELD_TAPS];
     UNROLL for (int k = 0; k < n; k++) sum[k] = v_load_n(a->sums + place[k] + c, lanes);
-    for (int64_t j = 0; j < a->columns; j++, src += a->src_pixel, dy += a->dst_pixel) {
+    for (int64_t j = begin; j < end; j++, src += a->src_pixel, dy += a->dst_pixel) {
         const vec g = lanes == VL ? v_load(dy) : v_load_n(dy, lanes);
         UNROLL for (int k = 0; k < n; k++) {
             const float *at = src + tap[k];
@@ -338,13 +349,16 @@ INLINE void depthwise_grad_row(const conv2d_depthwise_args *a, int64_t row, int6
 }
 
 INLINE void depthwise_grad_taps(const conv2d_depthwise_args *a, int64_t t, const int n) {
-    const int64_t whole = a->channels / VL * VL;
-    for (int64_t row = 0; row < a->rows; row++) {
-        for (int64_t c = 0; c < whole; c += VL)
-            depthwise_grad_row(a, row, c, t, n, VL);
-        if (whole < a->channels)
-            depthwise_grad_row(a, row, whole, t, n, (int)(a->channels - whole));
-    }
+    const int64_t whole = a->channels / VL * VL, piece = depthwise_piece(a);
+    for (int64_t row = 0; row < a->rows; row++)
+        for (int64_t begin = 0; begin < a->columns; begin += piece) {
+            const int64_t end = begin + piece < a->columns ? begin + piece : a->columns;
+            for (int64_t c = 0; c < whole; c += VL)
+                depthwise_grad_row(a, row, begin, end, c, t, n, VL);
+            if (whole < a->channels)
+                depthwise_grad_row(a, row, begin, end, whole, t, n,
+                                   (int)(a->channels - whole));
+        }
 }
 
 static void depthwise_grad(const conv2d_depthwise_args *a) {

@@ -3,7 +3,8 @@
  * There is no sum over channels, so vectors hold the channels of a pixel. An image is cut
  * into rectangles whose pixels all have the same taps inside the source: the inner one
  * has all of them, those at the border fewer. No border is ever copied, and the weights
- * of a rectangle stay in registers. Work is cut by image and block of channels.
+ * of a rectangle stay in registers. Work is cut into slices, some rows of an image each,
+ * of all channels, so that memory is read from end to end.
  */
 #include <string.h>
 
@@ -13,8 +14,7 @@
 #include "kernels/conv2d_blocked.h"
 
 enum {
-    BLOCK = 64,     /* channels of an item of work */
-    GRAD_PARTS = 16 /* sums of the weight gradient, over images and blocks, about */
+    SLICES = 16 /* of all images, at least; sums of the weight gradient, at most */
 };
 
 /* Pixels [begin, end) of a phase of an axis, which have taps [first, past) inside. */
@@ -26,7 +26,7 @@ typedef struct plan {
     const conv2d_kernels *k;
     axis v, h;
     int64_t n, channels, taps, kernel_width;
-    int64_t blocks; /* of channels */
+    int64_t slices; /* of an image, whatever the number of threads */
     segment *rows, *columns;
     int64_t row_count, column_count;
     void *axes, *memory;
@@ -76,7 +76,7 @@ static sm_status make_plan(plan *p, const sm_conv2d *g, sm_error *err) {
     p->channels = g->c;
     p->taps = g->kh * g->kw;
     p->kernel_width = g->kw;
-    p->blocks = ceil_div(g->c, BLOCK);
+    p->slices = at_most(ceil_div(SLICES, at_least(g->n, 1)), p->v.dst);
     p->row_count = cut_axis(&p->v, NULL);
     p->column_count = cut_axis(&p->h, NULL);
     for (int pass = 0; pass < 2; pass++) {
@@ -117,41 +117,49 @@ typedef struct job {
     int32_t *tables; /* [threads][2 * taps] */
 } job;
 
-/* Runs the kernel over all rectangles of one image, for the channels of one block. */
-static void do_image(const job *j, int64_t n, int64_t block, float *sums,
-                     int32_t *tables) {
+/* The part of a segment of rows that belongs to slice i of an image. */
+static segment cut_slice(const plan *p, segment row, int64_t i) {
+    const int64_t begin = row.begin, count = row.end - row.begin;
+    row.begin = begin + count * i / p->slices;
+    row.end = begin + count * (i + 1) / p->slices;
+    return row;
+}
+
+/* Runs the kernel over all rectangles of one slice. */
+static void do_slice(const job *j, int64_t slice, float *sums, int32_t *tables) {
     const plan *p = j->p;
-    const int64_t c = block * BLOCK, channels = p->channels;
+    const int64_t n = slice / p->slices, channels = p->channels;
     for (int64_t i = 0; i < p->row_count; i++)
         for (int64_t k = 0; k < p->column_count; k++) {
-            const segment *row = p->rows + i, *column = p->columns + k;
+            const segment row = cut_slice(p, p->rows[i], slice % p->slices);
+            const segment *column = p->columns + k;
             int32_t *tap = tables, *weight = tables + p->taps;
-            const int64_t src = (n * p->v.src + row->begin * p->v.src_step) * p->h.src +
+            const int64_t src = (n * p->v.src + row.begin * p->v.src_step) * p->h.src +
                                 column->begin * p->h.src_step;
             const int64_t dst =
-                (n * p->v.dst + row->begin * p->v.dst_step + row->phase) * p->h.dst +
+                (n * p->v.dst + row.begin * p->v.dst_step + row.phase) * p->h.dst +
                 column->begin * p->h.dst_step + column->phase;
             const conv2d_depthwise_args a = {
-                .rows = row->end - row->begin,
+                .rows = row.end - row.begin,
                 .columns = column->end - column->begin,
-                .channels = at_most(BLOCK, channels - c),
-                .src = j->src + src * channels + c,
+                .channels = channels,
+                .src = j->src + src * channels,
                 .src_row = p->v.src_step * p->h.src * channels,
                 .src_pixel = p->h.src_step * channels,
-                .taps = list_taps(p, row, column, tap, weight),
+                .taps = list_taps(p, &row, column, tap, weight),
                 .tap = tap,
                 .weight = weight,
-                .w = j->w ? j->w + c : NULL,
-                .scale = j->finish.scale ? j->finish.scale + c : NULL,
-                .bias = j->finish.bias ? j->finish.bias + c : NULL,
+                .w = j->w,
+                .scale = j->finish.scale,
+                .bias = j->finish.bias,
                 .residual =
-                    j->finish.residual ? j->finish.residual + dst * channels + c : NULL,
-                .dst = j->dst ? j->dst + dst * channels + c : NULL,
+                    j->finish.residual ? j->finish.residual + dst * channels : NULL,
+                .dst = j->dst ? j->dst + dst * channels : NULL,
                 .dst_row = p->v.dst_step * p->h.dst * channels,
                 .dst_pixel = p->h.dst_step * channels,
                 .limits = j->finish.limits,
-                .dy = j->dy ? j->dy + dst * channels + c : NULL,
-                .sums = sums ? sums + c : NULL};
+                .dy = j->dy ? j->dy + dst * channels : NULL,
+                .sums = sums};
             (sums ? p->k->depthwise_grad : p->k->depthwise)(&a);
         }
 }
@@ -160,7 +168,7 @@ static void gather_items(void *context, int64_t begin, int64_t end, int thread) 
     const job *j = context;
     int32_t *tables = j->tables + thread * 2 * j->p->taps;
     for (int64_t item = begin; item < end; item++)
-        do_image(j, item / j->p->blocks, item % j->p->blocks, NULL, tables);
+        do_slice(j, item, NULL, tables);
 }
 
 static void turn_weights(const plan *p, const float *w, float *out) {
@@ -187,7 +195,7 @@ static sm_status gather(plan *p, const sm_conv2d *g, job *j, sm_error *err) {
             j->finish.scale = scale;
             j->finish.bias = bias;
             j->tables = (int32_t *)(memory + weights + 2 * c);
-            sm_parallel_for(p->n * p->blocks, 1, gather_items, j);
+            sm_parallel_for(p->n * p->slices, 1, gather_items, j);
         } else {
             status = sm_fail(err, SM_ENOMEM, 0, "conv2d: no memory for its work space");
         }
@@ -214,33 +222,32 @@ sm_status sm_conv2d_depthwise_backward_data(const sm_conv2d *g, const float *dy,
     return gather(&p, g, &j, err);
 }
 
-static void sum_bias(const plan *p, const float *dy, int64_t c, float *sums) {
-    const int64_t channels = at_most(BLOCK, p->channels - c);
-    float total[BLOCK] = {0};
-    for (int64_t i = 0; i < p->v.dst * p->h.dst; i++, dy += p->channels)
-        for (int64_t k = 0; k < channels; k++)
-            total[k] += dy[k];
-    for (int64_t k = 0; k < channels; k++)
-        sums[k] += total[k];
+/* Adds the gradients of a slice's rows to sums [channels]. */
+static void sum_bias(const job *j, int64_t slice, float *sums) {
+    const plan *p = j->p;
+    const int64_t i = slice % p->slices, row = p->v.dst * i / p->slices,
+                  past = p->v.dst * (i + 1) / p->slices;
+    const float *dy =
+        j->dy + (slice / p->slices * p->v.dst + row) * p->h.dst * p->channels;
+    for (int64_t n = (past - row) * p->h.dst; n > 0; n--, dy += p->channels)
+        for (int64_t c = 0; c < p->channels; c++)
+            sums[c] += dy[c];
 }
 
-/* Item: a part of the images, and a block of channels. */
+/* Item: a part of the slices. */
 static void grad_items(void *context, int64_t begin, int64_t end, int thread) {
     const job *j = context;
     const plan *p = j->p;
+    const int64_t slices = p->n * p->slices, size = (p->taps + 1) * p->channels;
     int32_t *tables = j->tables + thread * 2 * p->taps;
-    for (int64_t item = begin; item < end; item++) {
-        const int64_t part = item / p->blocks, block = item % p->blocks,
-                      c = block * BLOCK;
-        float *sums = j->sums + part * (p->taps + 1) * p->channels;
-        for (int64_t t = 0; t <= p->taps; t++)
-            memset(sums + t * p->channels + c, 0,
-                   (size_t)at_most(BLOCK, p->channels - c) * sizeof *sums);
-        for (int64_t n = part * p->n / j->parts; n < (part + 1) * p->n / j->parts; n++) {
-            do_image(j, n, block, sums, tables);
+    for (int64_t part = begin; part < end; part++) {
+        float *sums = j->sums + part * size;
+        memset(sums, 0, (size_t)size * sizeof *sums);
+        for (int64_t i = part * slices / j->parts; i < (part + 1) * slices / j->parts;
+             i++) {
+            do_slice(j, i, sums, tables);
             if (j->has_bias)
-                sum_bias(p, j->dy + n * p->v.dst * p->h.dst * p->channels + c, c,
-                         sums + p->taps * p->channels + c);
+                sum_bias(j, i, sums + p->taps * p->channels);
         }
     }
 }
@@ -268,14 +275,14 @@ sm_status sm_conv2d_depthwise_backward_weight(const sm_conv2d *g, const float *x
     sm_status status = make_plan(&p, g, err);
     if (status == SM_OK) {
         job j = {.p = &p, .src = x, .dy = dy, .has_bias = dbias};
-        j.parts = at_most(ceil_div(GRAD_PARTS, p.blocks), g->n);
+        j.parts = at_most(SLICES, p.n * p.slices);
         const size_t sums = floats(j.parts * (p.taps + 1) * p.channels);
         char *memory =
             sm_alloc(sums + (size_t)(sm_threads() * 2 * p.taps) * sizeof *j.tables);
         if (memory) {
             j.sums = (float *)memory;
             j.tables = (int32_t *)(memory + sums);
-            sm_parallel_for(j.parts * p.blocks, 1, grad_items, &j);
+            sm_parallel_for(j.parts, 1, grad_items, &j);
             finish(&j, dw, dbias);
         } else {
             status = sm_fail(err, SM_ENOMEM, 0, "conv2d: no memory for its work space");

@@ -6,32 +6,25 @@
 
 #include "kernels/conv2d_axis.h"
 
-/* Columns of one source, which lie together for a lane and a kernel apart between lanes.
- */
-static void turn_source(const conv2d_weights *v, const float *w, int64_t lanes,
-                        int64_t count, float *out) {
-    const int64_t vector = v->k->lanes_per_vector;
-    if (v->size == 1)
-        memcpy(out, w, (size_t)lanes * sizeof *out);
-    else
-        v->k->transpose(w, v->size, lanes, count, out, vector);
-}
-
 void sm_conv2d_turn(const conv2d_weights *v, const float *w, int64_t lanes,
-                    int64_t column, int64_t count, float *out) {
+                    int64_t column, int64_t count, float *out, int64_t pitch) {
     const int64_t vector = v->k->lanes_per_vector;
-    if (lanes < vector)
-        memset(out, 0, (size_t)(count * vector) * sizeof *out);
+    for (int64_t i = 0; lanes < vector && i < count; i++)
+        memset(out + i * pitch, 0, (size_t)vector * sizeof *out);
     if (v->src_stride == v->size) {
-        v->k->transpose(w + column, v->lane_stride, lanes, count, out, vector);
+        v->k->transpose(w + column, v->lane_stride, lanes, count, out, pitch);
         return;
     }
-    while (count > 0) {
-        const int64_t place = column % v->size, some = at_most(v->size - place, count);
-        turn_source(v, w + column / v->size * v->src_stride + place, lanes, some, out);
-        column += some;
-        count -= some;
-        out += some * vector;
+    for (int64_t some; count > 0; column += some, count -= some, out += some * pitch) {
+        const int64_t place = column % v->size;
+        const float *source = w + column / v->size * v->src_stride + place;
+        some = at_most(v->size - place, count);
+        if (v->size > 1)
+            v->k->transpose(source, v->size, lanes, some, out, pitch);
+        else if (lanes == vector)
+            conv2d_copy_vector(out, source, vector);
+        else
+            memcpy(out, source, (size_t)lanes * sizeof *out);
     }
 }
 

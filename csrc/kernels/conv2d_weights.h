@@ -20,11 +20,12 @@ typedef struct conv2d_weights {
     int64_t lane_stride, src_stride; /* floats; one of the two is `size` */
 } conv2d_weights;
 
-/* out[column][lane]: `count` columns from `column` on, `lanes` lanes (at most a vector;
- * the rest of it becomes zero). w is the first lane's first source. */
+/* out[column][lane], columns `pitch` floats apart: `count` of them from `column` on,
+ * `lanes` lanes (at most a vector; the rest of it becomes zero). w is the first lane's
+ * first source. */
 void sm_conv2d_turn(const conv2d_weights *v, const float *w, int64_t lanes,
-                    int64_t column, int64_t count, float *out);
-/* The reverse, where src_stride is `size`. */
+                    int64_t column, int64_t count, float *out, int64_t pitch);
+/* The reverse, where src_stride is `size`, from columns a vector apart. */
 void sm_conv2d_turn_back(const conv2d_weights *v, const float *in, int64_t lanes,
                          int64_t column, int64_t count, float *dw);
 

@@ -269,7 +269,8 @@ static void transform_weights(void *context, int64_t begin, int64_t end, int thr
     for (int64_t item = begin; item < end; item++) {
         const weights_item i = get_item(p, item);
         sm_conv2d_turn(&view, j->w + i.lane * view.lane_stride, i.lanes,
-                       i.source * view.size, i.count * view.size, columns);
+                       i.source * view.size, i.count * view.size, columns,
+                       p->k->lanes_per_vector);
         for (int64_t s = 0; s < i.count; s++)
             for (int64_t part = 0; part < p->pieces * p->pieces; part++) {
                 get_piece(j, columns + s * view.size * p->k->lanes_per_vector, part,

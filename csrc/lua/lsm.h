@@ -111,6 +111,7 @@ void lsm_open_loss(lua_State *L);
 void lsm_open_optim(lua_State *L);
 void lsm_open_image(lua_State *L);
 void lsm_open_io(lua_State *L);
+void lsm_open_load(lua_State *L);
 void lsm_open_generator(lua_State *L);
 void lsm_open_system(lua_State *L);
 void lsm_open_metrics(lua_State *L);

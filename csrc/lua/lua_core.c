@@ -17,16 +17,17 @@ const char lsm_state_key = 0, lsm_methods_key = 0;
 #pragma weak lsm_open_optim
 #pragma weak lsm_open_image
 #pragma weak lsm_open_io
+#pragma weak lsm_open_load
 #pragma weak lsm_open_generator
 #pragma weak lsm_open_system
 #pragma weak lsm_open_metrics
 
 static void (*const openers[])(lua_State *L) = {
-    lsm_open_tensor,    lsm_open_view,   lsm_open_index,   lsm_open_print,
-    lsm_open_autograd,  lsm_open_random, lsm_open_math,    lsm_open_reduce,
-    lsm_open_gather,    lsm_open_nn,     lsm_open_layers,  lsm_open_sequence,
-    lsm_open_loss,      lsm_open_optim,  lsm_open_image,   lsm_open_io,
-    lsm_open_generator, lsm_open_system, lsm_open_metrics,
+    lsm_open_tensor,   lsm_open_view,      lsm_open_index,  lsm_open_print,
+    lsm_open_autograd, lsm_open_random,    lsm_open_math,   lsm_open_reduce,
+    lsm_open_gather,   lsm_open_nn,        lsm_open_layers, lsm_open_sequence,
+    lsm_open_loss,     lsm_open_optim,     lsm_open_image,  lsm_open_io,
+    lsm_open_load,     lsm_open_generator, lsm_open_system, lsm_open_metrics,
 };
 
 lsm_state *lsm_get_state(lua_State *L) {
@@ -58,15 +59,16 @@ static void set_count(lua_State *L, const char *key, uint64_t value) {
     lua_setfield(L, -2, key);
 }
 
-/* memory(): bytes live, peak and cached; allocations so far and how many asked the
- * system. */
+/* memory(): bytes live, peak and cached, and the limit of the first; allocations so far
+ * and how many asked the system. */
 static int l_memory(lua_State *L) {
     sm_mem_stats stats;
     sm_mem_get_stats(&stats);
-    lua_createtable(L, 0, 5);
+    lua_createtable(L, 0, 6);
     set_count(L, "live", stats.live);
     set_count(L, "peak", stats.peak);
     set_count(L, "cached", stats.cached);
+    set_count(L, "limit", stats.limit < INT64_MAX ? stats.limit : INT64_MAX);
     set_count(L, "allocs", stats.allocs);
     set_count(L, "system_calls", stats.system_calls);
     return 1;

@@ -1,56 +1,8 @@
-/* lua_io.c: safetensors files, as core.load_tensors and core.save_tensors;
+/* lua_io.c: writing safetensors files, as core.save_tensors; lua_load.c reads them.
  * lua/siamese/io.lua says what users see. */
 #include "io/safetensors.h"
 #include "lua/state.h"
 #include "ops/view.h"
-
-static int file_gc(lua_State *L) {
-    sm_st_close(lua_touserdata(L, 1));
-    return 0;
-}
-
-static sm_st_file *push_file(lua_State *L) {
-    sm_st_file *file = lua_newuserdatauv(L, sizeof *file, 0);
-    *file = (sm_st_file){0};
-    if (luaL_newmetatable(L, "siamese.safetensors")) {
-        lua_pushcfunction(L, file_gc);
-        lua_setfield(L, -2, "__gc");
-    }
-    lua_setmetatable(L, -2);
-    return file;
-}
-
-/* load_tensors(path): names in the file's order, tensors by name, metadata; or nil,
- * message */
-static int l_load_tensors(lua_State *L) {
-    sm_error err;
-    const char *path = luaL_checkstring(L, 1);
-    sm_st_file *file = push_file(L);
-    sm_status status = sm_st_open(path, file, &err);
-    if (status == SM_EIO)
-        return lsm_push_failure(L, &err);
-    if (status != SM_OK)
-        return lsm_raise(L, status, &err, 0, NULL);
-    lua_newtable(L);
-    lua_newtable(L);
-    for (int64_t i = 0; i < file->count; i++) {
-        const sm_st_entry *e = &file->entries[i];
-        sm_meta meta = {.dtype = sm_st_target(e->dtype), .ndim = e->ndim};
-        for (int d = 0; d < e->ndim; d++)
-            meta.shape[d] = e->shape[d];
-        lua_pushstring(L, e->name);
-        lua_rawseti(L, -3, i + 1);
-        sm_st_convert(e, sm_tensor_data(lsm_push_tensor(L, &meta, false)));
-        lua_setfield(L, -2, e->name);
-    }
-    lua_newtable(L);
-    for (int64_t i = 0; i < file->metadata_count; i++) {
-        lua_pushstring(L, file->metadata[i].value);
-        lua_setfield(L, -2, file->metadata[i].key);
-    }
-    sm_st_close(file);
-    return 3;
-}
 
 /* A string without zero bytes at the top of the stack. */
 static const char *plain_string(lua_State *L, int arg, const char *what) {
@@ -112,8 +64,7 @@ static int l_save_tensors(lua_State *L) {
     return 1;
 }
 
-static const luaL_Reg functions[] = {
-    {"load_tensors", l_load_tensors}, {"save_tensors", l_save_tensors}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"save_tensors", l_save_tensors}, {NULL, NULL}};
 
 void lsm_open_io(lua_State *L) {
     lsm_functions(L, functions);

@@ -1,9 +1,13 @@
 --- Saving and loading: tensors, tables of tensors and modules, in the safetensors format, which Python's
--- safetensors reads and writes too. Files hold data only; loading executes nothing.
+-- safetensors reads and writes too; and checkpoints of PyTorch, which are read. Files hold data only;
+-- loading executes nothing.
 -- @module siamese.io
 local core = require "siamese.core"
 local Module = require "siamese.nn.module"
+local metadata = require "siamese.metadata"
 local options = require "siamese.options"
+local record = require "siamese.record"
+local weights = require "siamese.weights"
 
 local M = {}
 
@@ -58,26 +62,37 @@ local function as_lists(state)
    return names, tensors
 end
 
-local function metadata_lists(metadata)
-   if type(metadata) ~= "table" then
-      error("siamese.save: metadata must be a table of strings, got " .. type(metadata), 3)
+--- What the user says of the file, and what there is to say of the module.
+local function all_metadata(what, given)
+   if type(given) ~= "table" then
+      error("siamese.save: metadata must be a table of strings, got " .. type(given), 3)
+   elseif given[metadata.KEY] ~= nil then
+      error(("siamese.save: the key '%s' of metadata is the module's own"):format(metadata.KEY), 3)
    end
+   local all = options.extend(given, {})
+   all[metadata.KEY] = Module.is_module(what) and metadata.write(what) or nil
+   return all
+end
+
+local function metadata_lists(all)
    local keys, values = {}, {}
-   for key in pairs(metadata) do
+   for key in pairs(all) do
       check_text("keys of metadata", key)
       keys[#keys + 1] = key
    end
    table.sort(keys)
    for i, key in ipairs(keys) do
-      check_text("values of metadata", metadata[key])
-      values[i] = metadata[key]
+      check_text("values of metadata", all[key])
+      values[i] = all[key]
    end
    return keys, values
 end
 
 --- Writes tensors to a file: into a temporary file beside it, made durable, then renamed, so that the
 -- file is there whole or not at all. Float32, int64 and uint8 tensors are written as they are; views are
--- written as what they show.
+-- written as what they show. With a module goes, in the metadata, how it was built (if something can build
+-- it again: `siamese.models`, the layers of `siamese.nn`, twins of these), its preprocessing record, and
+-- whether it was training: what `siamese.load_model` needs.
 -- @tparam string path
 -- @tparam tensor|table|Module what a tensor, a table of tensors by name, or a module (its state_dict)
 -- @tparam[opt] table opts `metadata`: a table of strings by string
@@ -89,27 +104,105 @@ function M.save(path, what, opts)
    local o = options.check("siamese.save", opts, { metadata = {} })
    check_path("siamese.save", path)
    local names, tensors = as_lists(as_state(what))
-   return core.save_tensors(path, names, tensors, metadata_lists(o.metadata))
+   return core.save_tensors(path, names, tensors, metadata_lists(all_metadata(what, o.metadata)))
 end
 
---- Reads a file. Floats of any size become float32, signed integers int64, bytes and booleans uint8.
+--- Reads a file: safetensors, or a checkpoint that torch.save wrote, today's or that of before PyTorch 1.6;
+-- its content says which. Floats of any size become float32, integers int64, bytes and booleans uint8.
+--
+-- Of a checkpoint come tensors, numbers, strings, booleans, lists (tuples and sets, too) and tables; `pairs`
+-- goes in the file's order. None is nil in tables and false in lists; whole numbers beyond 64 bits are
+-- floats. Tensors of one storage share their memory here, too. A checkpoint that wants anything else is
+-- refused by the name of what it wants.
 -- @tparam string path
--- @treturn[1] table tensors by name (`pairs` goes in the file's order), or the tensor if one was saved
---   by itself
--- @treturn[1] table metadata
+-- @tparam[opt] table opts what of it: `key` (a name in a checkpoint, such as "state_dict", or a list of
+--   names, one in the other; true: wherever the state of a module is; default: all there is),
+--   `strip_prefix` (what names begin with and shall not, such as "encoder."; or a list; true: what
+--   nn.DataParallel ("module.") and torch.compile ("_orig_mod.") put ahead of all names; default: nothing)
+-- @treturn[1] table tensors by name, the tensor if one was saved by itself, or what the checkpoint holds
+-- @treturn[1] table metadata, of a safetensors file
 -- @treturn[2] nil
 -- @treturn[2] string message with the file's name
 -- @usage local state = assert(siamese.load("twin.safetensors")); twin:load_state_dict(state)
-function M.load(path)
+-- @usage local epoch = assert(siamese.load("checkpoint.pth")).epoch
+-- @usage local state = assert(siamese.load("checkpoint.pth", { key = true, strip_prefix = true }))
+function M.load(path, opts)
+   local o = options.check("siamese.load", opts, weights.OPTIONS)
    check_path("siamese.load", path)
-   local names, tensors, metadata = core.load_tensors(path)
-   if not names then
-      return nil, tensors
+   weights.check_options("siamese.load", o)
+   local value, about = core.load_tensors(path, Module.ordered)
+   if type(about) == "string" then
+      return nil, about
+   elseif value == nil then
+      return nil, path .. ": holds None alone"
+   elseif type(value) == "table" and value[SINGLE] and next(value, next(value)) == nil then
+      value = value[SINGLE]
    end
-   if #names == 1 and names[1] == SINGLE then
-      return tensors[SINGLE], metadata
+   local chosen, why = weights.choose(value, o)
+   if chosen == nil then
+      return nil, ("%s: %s"):format(path, why)
    end
-   return Module.ordered(names, tensors), metadata
+   return chosen, about
+end
+
+--- The bytes of the tensors, read or not.
+local function count_bytes(state)
+   local bytes = 0
+   for _, tensor in pairs(state) do
+      local size = tensor.dtype == "int64" and 8 or 4
+      for _, n in ipairs(tensor.shape) do
+         size = size * n
+      end
+      bytes = bytes + size
+   end
+   return bytes
+end
+
+--- Builds a record's module. A record that asks for far more than the file holds lies: it gets no memory
+-- for that. The user's random numbers go on as if nothing had been initialised.
+local function build(model, bytes)
+   local memory, random = core.memory(), core.get_rng_state()
+   core.set_memory_limit(math.min(memory.limit, memory.live + 3 * bytes + (16 << 20)))
+   local module, why = record.build(model)
+   core.set_memory_limit(memory.limit)
+   core.set_rng_state(random)
+   return module, why
+end
+
+--- Makes the module of a file that `siamese.save` wrote with it: the same layers, weights, preprocessing and
+-- mode (training or evaluation), bit by bit.
+-- @tparam string path
+-- @treturn[1] Module
+-- @treturn[1] table metadata
+-- @treturn[2] nil
+-- @treturn[2] string message with the file's name: what is wrong with it, or that it does not say how its
+--   module was built (then build one, and use its `load`; or see siamese.record for how your own networks
+--   say it)
+-- @usage local twin = assert(siamese.load_model("twin.safetensors"))
+function M.load_model(path)
+   check_path("siamese.load_model", path)
+   local state, about, file = core.load_tensors(path, Module.ordered, true)
+   local closing <close> = file -- luacheck: ignore
+   if type(about) == "string" then
+      return nil, about
+   end
+   local card, why = metadata.read(about)
+   if not card or not card.model then
+      return nil, ("%s: %s"):format(path, why or "does not say how its model was built; build one, and "
+         .. "load the file into that")
+   end
+   require "siamese.models" -- what records may name
+   local module
+   module, why = build(card.model, count_bytes(state))
+   if not module then
+      return nil, ("%s: its model cannot be built: %s"):format(path, why)
+   end
+   local done, misfit = module:load(path, { key = false, strip_prefix = false })
+   if not done then
+      return nil, misfit
+   end
+   module:train(card.training ~= false)
+   return module, about
 end
 
 --- Writes the module's state_dict to a file; as `siamese.save`.
@@ -117,31 +210,6 @@ end
 -- @usage assert(net:save("net.safetensors"))
 function Module:save(path, opts)
    return M.save(path, self, opts)
-end
-
---- Reads a file of weights into the module. Nothing is changed unless everything fits.
--- @function Module:load
--- @tparam string path
--- @tparam[opt] table opts `strict` (true): names that are missing or unexpected are a failure, too
--- @treturn[1] Module itself
--- @treturn[2] nil
--- @treturn[2] string message with the file's name: what is wrong with it, or what does not fit
--- @usage assert(net:load("net.safetensors"))
-function Module:load(path, opts)
-   local o = options.check("load", opts, { strict = true })
-   options.check_boolean("load", o, "strict")
-   check_path("load", path)
-   local state, message = M.load(path)
-   if not state then
-      return nil, message
-   elseif core.is_tensor(state) then
-      return nil, path .. ": holds a single tensor, not the state of a module"
-   end
-   local ok, misfit = pcall(self.load_state_dict, self, state, o)
-   if not ok then
-      return nil, path .. ": " .. misfit
-   end
-   return self
 end
 
 return M

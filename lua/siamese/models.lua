@@ -2,6 +2,7 @@
 -- @module siamese.models
 local nn = require "siamese.nn"
 local options = require "siamese.options"
+local record = require "siamese.record"
 
 local M = {}
 
@@ -39,7 +40,7 @@ function M.conv4(opts)
       layers[#layers + 1] = nn.Linear{ in_features = o.width * side * side,
          out_features = o.embedding }
    end
-   return nn.Sequential(layers)
+   return record.set(nn.Sequential(layers), "models.conv4", o)
 end
 
 --- LeNet-5 (LeCun, Bottou, Bengio, Haffner 1998) with ReLU and max-pooling, at 28 x 28.
@@ -49,10 +50,11 @@ function M.lenet5(opts)
    local o = options.check("models.lenet5", opts, { in_channels = 1, embedding = 84 })
    options.check_count("models.lenet5", o, "in_channels", 1)
    options.check_count("models.lenet5", o, "embedding", 1)
-   return nn.Sequential{ conv(o.in_channels, 6, 5, 2), nn.ReLU{}, nn.MaxPool2d{ kernel_size = 2 },
+   local net = nn.Sequential{ conv(o.in_channels, 6, 5, 2), nn.ReLU{}, nn.MaxPool2d{ kernel_size = 2 },
       conv(6, 16, 5), nn.ReLU{}, nn.MaxPool2d{ kernel_size = 2 }, nn.Flatten{},
       nn.Linear{ in_features = 400, out_features = 120 }, nn.ReLU{},
       nn.Linear{ in_features = 120, out_features = o.embedding } }
+   return record.set(net, "models.lenet5", o)
 end
 
 --- The network of Koch, Zemel, Salakhutdinov 2015 (their Figure 4), with its initialisation (section
@@ -71,12 +73,17 @@ function M.koch(opts)
       error("models.koch: filters must be four integers, got " .. options.text(o.filters), 2)
    end
    local a, b, c, d = table.unpack(o.filters)
-   return nn.init.koch_(nn.Sequential{
+   local net = nn.init.koch_(nn.Sequential{
       conv(o.in_channels, a, 10), nn.ReLU{}, nn.MaxPool2d{ kernel_size = 2 },
       conv(a, b, 7), nn.ReLU{}, nn.MaxPool2d{ kernel_size = 2 },
       conv(b, c, 4), nn.ReLU{}, nn.MaxPool2d{ kernel_size = 2 },
       conv(c, d, 4), nn.ReLU{}, nn.Flatten{},
       nn.Linear{ in_features = d * 36, out_features = o.features }, nn.Sigmoid{} })
+   return record.set(net, "models.koch", o)
+end
+
+for _, name in ipairs{ "conv4", "lenet5", "koch" } do
+   record.register("models." .. name, M[name])
 end
 
 return M

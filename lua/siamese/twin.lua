@@ -7,11 +7,18 @@
 --
 -- The encoder exists once; both sides go through it in one pass over the joined batch of 2N, which is
 -- the same arithmetic and twice as fast to start (in training, batch norm sees both sides together).
+--
+-- A twin with a preprocessing record (its own, or its encoder's; see siamese.Preprocess) takes pictures as
+-- they are: whatever is float32 is the encoder's input and goes in as it is; names of files, uint8 pictures
+-- ([C,H,W] or [N,C,H,W]) and lists of these are preprocessed. Where a file cannot be read, nil and a message
+-- come back.
 -- @module siamese.twin
 local core = require "siamese.core"
 local Module = require "siamese.nn.module"
+local Preprocess = require "siamese.preprocess"
 local layers = require "siamese.nn.layers"
 local options = require "siamese.options"
+local record = require "siamese.record"
 
 local F = core.F
 local M = {}
@@ -24,8 +31,13 @@ M.WeightedL1 = Module:extend("WeightedL1")
 
 function M.WeightedL1:init(opts)
    local o = options.check("nn.WeightedL1", opts, { features = options.required, bias = true }, 4)
+   self.options = o
    self.linear = layers.Linear{ in_features = o.features, out_features = 1, bias = o.bias }
 end
+
+record.register_class("nn.WeightedL1", M.WeightedL1, function(head)
+   return head.options
+end)
 
 --- a, b [N,D]: logits [N].
 function M.WeightedL1:forward(a, b)
@@ -50,10 +62,11 @@ M.Twin = Twin
 --- Makes a twin.
 -- @tparam table opts `encoder` (a module, from [N,...] to [N,D]), `distance` ("l2", "l1", "cosine", or
 --   a function of two [N,D] that gives [N]; default "l2"), `head` (a module of two [N,D] that gives
---   logits [N], such as nn.WeightedL1)
+--   logits [N], such as nn.WeightedL1), `preprocess` (a siamese.Preprocess or a table of its options;
+--   default the encoder's, if it has one)
 function Twin:init(opts)
    local o = options.check("Twin", opts, { encoder = options.required, distance = "l2",
-      head = options.optional }, 4)
+      head = options.optional, preprocess = options.optional }, 4)
    for _, key in ipairs{ "encoder", "head" } do
       if o[key] ~= nil and not Module.is_module(o[key]) then
          error(("Twin: %s must be a module, got %s"):format(key, type(o[key])), 4)
@@ -67,6 +80,7 @@ function Twin:init(opts)
    self.head = o.head
    self.distance_name = type(o.distance) == "string" and o.distance or "function"
    self.measure = DISTANCES[o.distance] or o.distance
+   self.preprocess = o.preprocess and Preprocess.from(o.preprocess)
 end
 
 function Twin:extra_repr()
@@ -77,25 +91,53 @@ local function shape_text(t)
    return "[" .. table.concat(t.shape, ",") .. "]"
 end
 
-local function check_sides(name, a, b)
-   if not core.is_tensor(a) or not core.is_tensor(b) then
-      error(("Twin:%s: expected two tensors, got %s and %s"):format(name, type(a), type(b)), 4)
+--- What goes into the encoder for what a caller hands in; nil and a message for a file that cannot be read.
+local function input(self, name, x)
+   local tensor = core.is_tensor(x)
+   if tensor and x.dtype ~= "uint8" then
+      return x
    end
+   local preprocess = Preprocess.of(self)
+   if preprocess then
+      local made, why = preprocess(x)
+      return made, why
+   elseif not tensor then
+      error(("Twin:%s: expected a tensor, got %s%s"):format(name, type(x), type(x) == "string"
+         and "; files are read by a twin that has a preprocess record" or ""), 3)
+   end
+   return x
+end
+
+local function check_sides(name, a, b)
    if shape_text(a) ~= shape_text(b) then
       error(("Twin:%s: the two sides must have one shape, got %s and %s"):format(name,
          shape_text(a), shape_text(b)), 4)
    end
 end
 
---- Embeds one side: x [N,...] to [N,D].
+--- Embeds one side: x [N,...] (or pictures, see above) to [N,D].
 function Twin:embed(x)
-   return self.encoder(x)
+   local ready, why = input(self, "embed", x)
+   if not ready then
+      return nil, why
+   end
+   return self.encoder(ready)
 end
 
 --- Embeds both sides in one pass.
--- @treturn tensor [N,D] of a
--- @treturn tensor [N,D] of b
+-- @treturn[1] tensor [N,D] of a
+-- @treturn[1] tensor [N,D] of b
+-- @treturn[2] nil
+-- @treturn[2] string message about a file that cannot be read
 function Twin:embed_pair(a, b)
+   local why
+   a, why = input(self, "embed_pair", a)
+   if a then
+      b, why = input(self, "embed_pair", b)
+   end
+   if not a or not b then
+      return nil, why
+   end
    check_sides("embed_pair", a, b)
    local n = a:size(1)
    local both = self.encoder(core.cat({ a, b }, 1))
@@ -103,6 +145,9 @@ function Twin:embed_pair(a, b)
 end
 
 local function measured(self, ea, eb)
+   if not ea then
+      return nil, eb
+   end
    local d = self.measure(ea, eb)
    if not core.is_tensor(d) or d:dim() ~= 1 or d:size(1) ~= ea:size(1) then
       error(("Twin: the distance must give [%d], got %s"):format(ea:size(1),
@@ -119,7 +164,7 @@ end
 --- What the loss takes: logits [N] with a head, else distances [N].
 function Twin:forward(a, b)
    local ea, eb = self:embed_pair(a, b)
-   if self.head then
+   if self.head and ea then
       return self.head(ea, eb)
    end
    return measured(self, ea, eb)
@@ -127,7 +172,9 @@ end
 
 --- From embeddings: a head's probability; (1 + cosine) / 2; else exp(-distance).
 local function similarity(self, ea, eb)
-   if self.head then
+   if not ea then
+      return nil, eb
+   elseif self.head then
       return self.head(ea, eb):sigmoid()
    elseif self.distance_name == "cosine" then
       return 1 - measured(self, ea, eb) / 2
@@ -159,21 +206,29 @@ local function quietly(self, f, ...)
 end
 
 --- Whether pairs are of one class: similarity at least `threshold` (with a head) or distance at most it.
--- @tparam tensor a
+-- @tparam tensor a or pictures, see above
 -- @tparam tensor b
 -- @tparam number threshold
--- @treturn {boolean,...}
+-- @treturn[1] {boolean,...}
+-- @treturn[2] nil
+-- @treturn[2] string message about a file that cannot be read
+-- @usage local same = assert(twin:verify("passport.jpg", "door.jpg", 0.6))[1]
 function Twin:verify(a, b, threshold)
    if type(threshold) ~= "number" then
       error("Twin:verify: threshold must be a number, got " .. type(threshold), 2)
    end
-   local same = quietly(self, function()
+   local same, why = quietly(self, function()
       local ea, eb = self:embed_pair(a, b)
-      if self.head then
+      if not ea then
+         return nil, eb
+      elseif self.head then
          return self.head(ea, eb):sigmoid():ge(threshold)
       end
       return measured(self, ea, eb):le(threshold)
    end)
+   if not same then
+      return nil, why
+   end
    local list = same:totable()
    for i, value in ipairs(list) do
       list[i] = value == 1
@@ -182,17 +237,23 @@ function Twin:verify(a, b, threshold)
 end
 
 --- Which of the support set each query is: one-shot recognition.
--- @tparam tensor query [Q,...]
--- @tparam tensor support [S,...]
+-- @tparam tensor query [Q,...], or pictures, see above
+-- @tparam tensor support [S,...], or pictures
 -- @tparam[opt] table labels a label for each support; default their numbers
--- @treturn {any,...} a label for each query
--- @treturn tensor similarities [Q,S]
+-- @treturn[1] {any,...} a label for each query
+-- @treturn[1] tensor similarities [Q,S]
+-- @treturn[2] nil
+-- @treturn[2] string message about a file that cannot be read
 -- @usage local names = twin:identify(photo, gallery, { "Ada", "Grace", "Edsger" })
 function Twin:identify(query, support, labels)
-   if not core.is_tensor(query) or not core.is_tensor(support) then
-      error("Twin:identify: expected two tensors", 2)
+   local why
+   query, why = input(self, "identify", query)
+   if query then
+      support, why = input(self, "identify", support)
    end
-   if labels and #labels ~= support:size(1) then
+   if not query or not support then
+      return nil, why
+   elseif labels and #labels ~= support:size(1) then
       error(("Twin:identify: %d labels for %d support images"):format(#labels, support:size(1)), 2)
    end
    local scores = quietly(self, function()
@@ -210,5 +271,36 @@ function Twin:identify(query, support, labels)
    end
    return best, scores
 end
+
+--- The options of a twin as data; nil and why where one of them is none.
+local function describe(twin)
+   local o = { distance = twin.distance_name }
+   if twin.measure ~= DISTANCES[o.distance] then
+      return nil, "its distance is a function, which is not data"
+   end
+   for _, key in ipairs{ "encoder", "head" } do
+      if twin[key] then
+         local one, why = record.of(twin[key])
+         if not one then
+            return nil, ("its %s: %s"):format(key, why)
+         end
+         o[key] = one
+      end
+   end
+   return o
+end
+
+local function rebuild(o)
+   local given = options.extend(o, {})
+   for _, key in ipairs{ "encoder", "head" } do
+      if o[key] ~= nil then
+         local module, why = record.build(o[key])
+         given[key] = module or error(("Twin: %s: %s"):format(key, why), 0)
+      end
+   end
+   return Twin(given)
+end
+
+record.register_class("Twin", Twin, describe, rebuild)
 
 return M

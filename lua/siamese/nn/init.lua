@@ -2,6 +2,7 @@
 -- @module siamese.nn
 local core = require "siamese.core"
 local Module = require "siamese.nn.module"
+local records = require "siamese.nn.records"
 
 local M = { Module = Module, Parameter = Module.Parameter, is_module = Module.is_module,
    functional = core.F, init = require "siamese.nn.initialise",
@@ -10,6 +11,7 @@ for _, part in ipairs{ "layers", "activations", "convolution", "norms", "pooling
    "recurrent", "container" } do
    for name, class in pairs(require("siamese.nn." .. part)) do
       M[name] = class
+      records.add("nn." .. name, class)
    end
 end
 

@@ -202,6 +202,7 @@ function M.LayerNorm:init(opts)
    end
    options.check_number("nn.LayerNorm", o, "eps", 0, math.huge, 4)
    options.check_boolean("nn.LayerNorm", o, "elementwise_affine", 4)
+   self.options = o
    self.shape = table.move(shape, 1, #shape, 1, {})
    self.eps = o.eps
    if o.elementwise_affine then

@@ -362,6 +362,22 @@ local function shape_text(tensor)
    return "[" .. table.concat(tensor.shape, ",") .. "]"
 end
 
+--- Whether a name is that of batch norm's counter of batches, which PyTorch's states from before 0.4.1
+-- lack, and which nothing needs.
+function Module.is_counter(name)
+   return name:find("num_batches_tracked$") ~= nil
+end
+
+local function without_counters(names)
+   local list = {}
+   for _, name in ipairs(names) do
+      if not Module.is_counter(name) then
+         list[#list + 1] = name
+      end
+   end
+   return list
+end
+
 local function compare(own, given)
    local missing, unexpected, misfits = {}, {}, {}
    for name, tensor in pairs(own) do
@@ -386,8 +402,8 @@ end
 
 --- Copies values into parameters and buffers. Nothing is copied unless everything fits.
 -- @tparam table state name to tensor
--- @tparam[opt] table opts `strict` (default true): raise on missing or unexpected names; shapes that
---   do not fit always raise
+-- @tparam[opt] table opts `strict` (default true): raise on missing or unexpected names (but for batch
+--   norm's `num_batches_tracked`, which old states lack); shapes that do not fit always raise
 -- @treturn {string,...} missing names
 -- @treturn {string,...} unexpected names
 function Module:load_state_dict(state, opts)
@@ -399,9 +415,9 @@ function Module:load_state_dict(state, opts)
    end
    local own = self:state_dict()
    local missing, unexpected, misfits = compare(own, state)
-   local lines = {}
-   if o.strict and #missing > 0 then
-      lines[#lines + 1] = "missing: " .. table.concat(missing, ", ")
+   local lines, needed = {}, without_counters(missing)
+   if o.strict and #needed > 0 then
+      lines[#lines + 1] = "missing: " .. table.concat(needed, ", ")
    end
    if o.strict and #unexpected > 0 then
       lines[#lines + 1] = "unexpected: " .. table.concat(unexpected, ", ")

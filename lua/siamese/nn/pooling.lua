@@ -77,16 +77,16 @@ function M.GeM:init(opts)
    if o.p == 0 then
       error("nn.GeM: p must not be 0", 3)
    end
-   self.eps = o.eps
+   self.options = o
    self.p = init.constant_(parts.parameter{ 1 }, o.p)
 end
 
 function M.GeM:forward(x)
-   return F.gem(x, self.p, self.eps)
+   return F.gem(x, self.p, self.options.eps)
 end
 
 function M.GeM:extra_repr()
-   return ("p=%.4f, eps=%g"):format(self.p:item(), self.eps)
+   return ("p=%.4f, eps=%g"):format(self.p:item(), self.options.eps)
 end
 
 return parts.mark_plain(M)

@@ -1,0 +1,73 @@
+--- What a file of weights says of its model, besides the weights: how it was built, how pictures become its
+-- input, and whether it was training. It travels as JSON under one key of a safetensors file's metadata;
+-- see `siamese.save` and `siamese.load_model`.
+-- @module siamese.metadata
+local json = require "siamese.json"
+local Preprocess = require "siamese.preprocess"
+local record = require "siamese.record"
+
+local M = {}
+
+--- The key, which `siamese.save` keeps for itself.
+M.KEY = "siamese.model"
+
+local FORMAT = 1
+local KNOWN = { format = true, model = true, preprocess = true, training = true }
+
+--- The text for a module; nil where there is nothing to say.
+-- @tparam Module module
+-- @treturn ?string
+function M.write(module)
+   local model, preprocess = record.of(module), Preprocess.of(module)
+   if not model and not preprocess then
+      return nil
+   end
+   return json.encode{ format = FORMAT, model = model or nil, training = module.training,
+      preprocess = preprocess and preprocess:options() or nil }
+end
+
+local function check(card)
+   if type(card) ~= "table" or card.format == nil then
+      return "it is no record"
+   elseif card.format ~= FORMAT then
+      return ("it is of format %s, expected %d"):format(tostring(card.format), FORMAT)
+   end
+   for key, value in pairs(card) do
+      if not KNOWN[key] or value == json.null then
+         return ("it has the unknown key '%s', or null there"):format(tostring(key))
+      end
+   end
+   if card.training ~= nil and type(card.training) ~= "boolean" then
+      return "training is neither true nor false"
+   end
+end
+
+--- Reads the text among a file's metadata.
+-- @tparam table about metadata: strings by string
+-- @treturn[1] table `model` (for `record.build`, not yet checked), `preprocess` (a Preprocess), `training`;
+--   each may be nil
+-- @treturn[2] nil if there is no such text
+-- @treturn[3] nil
+-- @treturn[3] string message: what is wrong with it
+function M.read(about)
+   local text = about[M.KEY]
+   if text == nil then
+      return nil
+   end
+   local card, why = json.decode(text)
+   why = why or check(card)
+   if not why and card.preprocess ~= nil then
+      local ok, made = pcall(Preprocess, card.preprocess)
+      if ok then
+         card.preprocess = made
+      else
+         why = tostring(made):gsub("^[^\n:]+:%d+: ", "")
+      end
+   end
+   if why then
+      return nil, ("the record of its model is broken: %s"):format(why)
+   end
+   return card
+end
+
+return M
