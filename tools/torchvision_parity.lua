@@ -106,4 +106,4 @@ for _, kind in ipairs{ "evaluation", "training", "statistics", "gradients" } do
       largest = found[1] <= largest and largest or found[1]
    end
 end
-print(table.concat(line, "  ") .. ("  largest %.2e"):format(largest))
+print(table.concat(line, "  ") .. (" %.2e"):format(largest))

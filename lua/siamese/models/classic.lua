@@ -281,7 +281,7 @@ end
 
 -- A multilayer perceptron
 
-local MLP_FAMILY = { spec = { in_features = options.required, hidden = { 512, 512 }, in_channels = 1,
+local MLP_FAMILY = { spec = { in_features = options.required, hidden = { 512, 512 },
    embedding = options.optional, num_classes = options.optional, batch_norm = false, dropout = 0.0 } }
 
 function MLP_FAMILY.check(name, o, level)
