@@ -175,11 +175,6 @@ end
 
 -- Koch, Zemel, Salakhutdinov 2015.
 
---- Section 3.3: layer-wise rates that fall by 1 % an epoch, momentum that rises linearly, L2.
-local function paper_groups(twin)
-   return { { params = twin.encoder:parameters() }, { params = twin.head:parameters() } }
-end
-
 local function run_paper(o, began)
    o.size = 105
    local set, held = load_background(o)
@@ -188,7 +183,9 @@ local function run_paper(o, began)
    local twin = siamese.Twin{ encoder = encoder_net, head = nn.WeightedL1{ features = 4096 } }
    nn.init.koch_(twin.head)
    local loss, deadline = siamese.losses.BCEWithLogits{}, began + 60 * o.minutes
-   local optimizer = optim.SGD(paper_groups(twin), { lr = 1e-2, momentum = 0.5, weight_decay = 2e-4 })
+   -- Section 3.3: layer-wise rates that fall by 1 % an epoch, momentum that rises linearly, L2.
+   local optimizer = optim.SGD(siamese.models.koch_parameter_groups(twin), { lr = 1e-2 })
+   local schedule = siamese.models.koch_schedule(optimizer, { epochs = 200 })
    local warp = siamese.augment.Affine{ rotation = 10, shear = 0.3, scale = { 0.8, 1.2 },
       translation = 2, p = 0.5, seed = o.seed }
    local line = siamese.progress.new{ batches = math.maxinteger, seconds = deadline - siamese.clock(),
@@ -200,10 +197,7 @@ local function run_paper(o, began)
       if done >= 1 then
          break
       end
-      for _, group in ipairs(optimizer.param_groups) do
-         group.momentum = 0.5 + 0.4 * done
-         group.lr = 1e-2 * 0.99 ^ (200 * done)
-      end
+      schedule(200 * done)
       optimizer:zero_grad()
       local value = loss(twin(warp((set:batch(a))), warp((set:batch(b)))), same)
       value:backward()
