@@ -10,7 +10,8 @@ local siamese = require "siamese"
 
 local augment = siamese.augment
 
-local NAMES = { "affine", "affine nearest", "perspective", "elastic", "flip", "crop", "resized crop", "resize",
+local NAMES = { "affine", "affine nearest", "perspective", "elastic", "flip", "crop", "resized crop",
+   "resize",
    "brightness", "contrast", "hue", "jitter", "grey", "invert", "noise", "blur 5", "blur 23", "erasing",
    "normalize", "drawings", "contrastive" }
 local DATA = { { "float32", 128, 1, 28 }, { "float32", 64, 1, 105 }, { "uint8", 64, 1, 105 },
@@ -53,7 +54,8 @@ local function make(name, size)
       end,
       drawings = function()
          return augment.Compose{ augment.RandomAffine{ degrees = 10, translate = { 0.05, 0.05 },
-            scale = { 0.8, 1.2 }, shear = 10, interpolation = "bilinear" }, augment.GaussianNoise{ sigma = 0.05 } }
+            scale = { 0.8, 1.2 }, shear = 10, interpolation = "bilinear" },
+            augment.GaussianNoise{ sigma = 0.05 } }
       end,
       contrastive = function()
          return augment.Compose{ augment.RandomResizedCrop{ size = crop, scale = { 0.2, 1 } },
