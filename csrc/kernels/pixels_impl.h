@@ -321,25 +321,26 @@ INLINE vec add_tap(const int what, vec sum, vec x, const float *w, int64_t k) {
                           : v_min(sum, x);
 }
 
-/* s vectors from column i on. */
+/* s vectors from column i on; those that would end beyond the row lie at its end instead,
+ * over what others do. */
 INLINE void mix_strip(const int what, const int where, const int s, float *y,
-                      const void *from, const float *w, int64_t taps, int64_t i) {
+                      const void *from, const float *w, int64_t taps, int64_t i,
+                      int64_t n) {
     vec sum[WIDEST];
+    int64_t at[WIDEST];
     UNROLL for (int j = 0; j < s; j++) {
-        const vec x = tap(where, from, 0, i + j * VL);
+        at[j] = i + (j + 1) * VL <= n ? i + j * VL : n - VL;
+        const vec x = tap(where, from, 0, at[j]);
         sum[j] = what == MIX ? v_mul(v_set(w[0]), x) : x;
     }
     for (int64_t k = 1; k < taps; k++)
         UNROLL for (int j = 0; j < s; j++) sum[j] =
-            add_tap(what, sum[j], tap(where, from, k, i + j * VL), w, k);
-    UNROLL for (int j = 0; j < s; j++) v_store(y + i + j * VL, sum[j]);
+            add_tap(what, sum[j], tap(where, from, k, at[j]), w, k);
+    UNROLL for (int j = 0; j < s; j++) v_store(y + at[j], sum[j]);
 }
 
-/* Strips as wide as there are columns for; the last goes back over what has been done
- * rather than beyond the row. */
 INLINE void mix_row(const int what, const int where, float *y, const void *from,
                     const float *w, int64_t taps, int64_t n) {
-    int64_t i = 0;
     if (n < VL) {
         const vec x = tap_n(where, from, 0, (int)n);
         vec sum = what == MIX ? v_mul(v_set(w[0]), x) : x;
@@ -348,23 +349,15 @@ INLINE void mix_row(const int what, const int where, float *y, const void *from,
         v_store_n(y, sum, (int)n);
         return;
     }
-    while (i < n) {
-        const int64_t rest = n - i;
-        if (WIDEST == 8 && (rest >= 8 * VL || (rest > 4 * VL && n >= 8 * VL))) {
-            mix_strip(what, where, WIDEST, y, from, w, taps,
-                      rest < 8 * VL ? n - 8 * VL : i);
-            i += 8 * VL;
-        } else if (rest >= 4 * VL || (rest > 2 * VL && n >= 4 * VL)) {
-            mix_strip(what, where, 4, y, from, w, taps, rest < 4 * VL ? n - 4 * VL : i);
-            i += 4 * VL;
-        } else if (rest >= 2 * VL || (rest > VL && n >= 2 * VL)) {
-            mix_strip(what, where, 2, y, from, w, taps, rest < 2 * VL ? n - 2 * VL : i);
-            i += 2 * VL;
-        } else {
-            mix_strip(what, where, 1, y, from, w, taps, rest < VL ? n - VL : i);
-            i += VL;
-        }
-    }
+    int64_t i = 0;
+    for (; WIDEST == 8 && n - i >= 8 * VL; i += 8 * VL)
+        mix_strip(what, where, WIDEST, y, from, w, taps, i, n);
+    for (; n - i > 2 * VL; i += 4 * VL)
+        mix_strip(what, where, 4, y, from, w, taps, i, n);
+    if (n - i > VL)
+        mix_strip(what, where, 2, y, from, w, taps, i, n);
+    else if (n > i)
+        mix_strip(what, where, 1, y, from, w, taps, i, n);
 }
 
 static void mix_u8_(float *y, const uint8_t *const *rows, const float *w, int64_t taps,
