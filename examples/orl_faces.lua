@@ -83,23 +83,8 @@ end
 line:finish(("trained on %d pictures, %.0f a second"):format(shown, shown / (siamese.clock() - start)))
 twin:eval()
 
---- Distances of all pairs of the test pictures, and which pairs are of one person.
-local function all_pairs(embed)
-   local embedded = metrics.embed_all(embed, test.images)
-   local n = embedded:size(1)
-   local distances = nn.functional.cdist(embedded, embedded):totable()
-   local labels, list, same = test.labels:totable(), {}, {}
-   for i = 1, n do
-      for j = i + 1, n do
-         list[#list + 1] = distances[i][j]
-         same[#same + 1] = labels[i] == labels[j] and 1 or 0
-      end
-   end
-   return list, same
-end
-
 local function report(name, embed)
-   local distances, same = all_pairs(embed)
+   local distances, same = metrics.all_pairs(metrics.embed_all(embed, test.images), test.labels)
    local oneshot = metrics.few_shot(test, { embed = embed, way = 10, episodes = 400, seed = 1 })
    print(("%-8s verification AUC %.4f, EER %4.1f %%; 10-way one-shot %5.1f %% +- %.1f"):format(name,
       metrics.auc(distances, same), 100 * metrics.equal_error_rate(distances, same),
