@@ -4,8 +4,8 @@ local siamese = require "siamese"
 
 local core = siamese.core
 local SKIP = { set_threads = true, set_memory_limit = true, set_isa = true, no_grad = true,
-   enable_grad = true, set_grad_enabled = true, manual_seed = true, set_rng_state = true,
-   save_tensors = true, save_png = true, isatty = true }
+   enable_grad = true, shapes_only = true, set_grad_enabled = true, manual_seed = true,
+   set_rng_state = true, save_tensors = true, save_png = true, isatty = true }
 
 local function tensors()
    local freed = siamese.zeros(2, 2)
@@ -47,8 +47,8 @@ describe("the core", function()
       collectgarbage()
    end)
 
-   it("takes any arguments without harm", function()
-      local generator = siamese.Generator(2024)
+   local function try_all(seed)
+      local generator = siamese.Generator(seed)
       local function random(n)
          return generator:random(n)
       end
@@ -70,6 +70,14 @@ describe("the core", function()
             end
          end
       end
+   end
+
+   it("takes any arguments without harm", function()
+      try_all(2024)
+   end)
+
+   it("takes them where nothing is computed", function()
+      siamese.shapes_only(try_all, 2025)
    end)
 
    it("takes whole layers without memory: an error, and all of it is given back", function()

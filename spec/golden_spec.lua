@@ -1,15 +1,19 @@
---- Every op against PyTorch's values and gradients (spec/golden/golden.lua): from dense and from strided
--- inputs, under every instruction set; and against finite differences.
+--- Every op against PyTorch's values and gradients (spec/golden/golden.lua and layers.lua): from dense and
+-- from strided inputs, under every instruction set; and against finite differences.
 local siamese = require "siamese"
 local support = require "spec.support"
 
 local golden = support.golden("golden")
+local cases = {}
+for _, list in ipairs{ golden.cases, support.golden("layers").cases } do
+   table.move(list, 1, #list, #cases + 1, cases)
+end
 
 --- The case's expression as a function of its inputs a, b, c, ...
 local function compile(lua)
-   local source = "local a, b, c, d, e = ... return " .. lua
+   local source = "local a, b, c, d, e, f = ... return " .. lua
    return assert(load(source, lua, "t",
-      { siamese = siamese, F = siamese.nn.functional, optim = siamese.optim }))
+      { siamese = siamese, F = siamese.nn.functional, nn = siamese.nn }))
 end
 
 local function inputs_of(case, strided)
@@ -50,7 +54,7 @@ local function check(case, strided)
 end
 
 describe("PyTorch's values and gradients:", function()
-   for _, case in ipairs(golden.cases) do
+   for _, case in ipairs(cases) do
       it(case.name, function()
          support.each_isa(function()
             check(case, false)
@@ -61,7 +65,7 @@ describe("PyTorch's values and gradients:", function()
 end)
 
 describe("finite differences:", function()
-   for _, case in ipairs(golden.cases) do
+   for _, case in ipairs(cases) do
       local differentiable = false
       for _, gradient in ipairs(case.grads) do
          differentiable = differentiable or gradient

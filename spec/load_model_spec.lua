@@ -171,7 +171,7 @@ describe("a model's record in a file", function()
    local lenet = { name = "models.lenet5", options = { embedding = 2 } }
 
    it("is data, which others may write", function()
-      assert.equal("Sequential", loaded{ format = 1, model = lenet }.__name)
+      assert.equal("LeNet5", loaded{ format = 1, model = lenet }.__name)
    end)
 
    it("that is broken gives nil and a message", function()
@@ -206,7 +206,7 @@ describe("a model's record in a file", function()
    end)
 
    it("of another network than the weights' gives nil and what does not fit", function()
-      refused("does not fit Sequential:\n  9.weight: expected shape [3,120], got [2,120]", { format = 1,
+      refused("does not fit LeNet5:\n  9.weight: expected shape [3,120], got [2,120]", { format = 1,
          model = { name = "models.lenet5", options = { embedding = 3 } } })
    end)
 

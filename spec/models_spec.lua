@@ -121,7 +121,8 @@ describe("models", function()
    it("refuse options that make no sense", function()
       support.fails("models.conv4: unknown option 'widht' (did you mean 'width'?)", models.conv4,
          { widht = 3 })
-      support.fails("models.conv4: size must be an integer of at least 16, got 8", models.conv4, { size = 8 })
+      support.fails("models.conv4: size must be an integer of at least 16 or a table of two such, got 8",
+         models.conv4, { size = 8 })
       support.fails("models.conv4: embedding must be an integer of at least 1, got 0", models.conv4,
          { embedding = 0 })
       support.fails("models.lenet5: embedding must be an integer of at least 1, got x", models.lenet5,
@@ -131,7 +132,7 @@ describe("models", function()
    end)
 
    it("name the shapes when the picture has another size", function()
-      support.fails("linear: input [1,1296] does not end in the 400 features", models.lenet5{},
-         siamese.zeros(1, 1, 44, 44))
+      support.fails("models.lenet5: an input [1,1,44,44] gives 9 x 9 values a channel, and the linear layer "
+         .. "takes 5 x 5: build it with size = {44, 44}", models.lenet5{}, siamese.zeros(1, 1, 44, 44))
    end)
 end)

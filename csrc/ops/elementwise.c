@@ -5,12 +5,14 @@
 #include <string.h>
 
 static const char *const binary_names[SM_BINARY_COUNT] = {
-    "add", "sub", "mul", "div", "pow", "maximum", "minimum", "remainder", "floor_divide"};
+    "add",     "sub",     "mul",       "div",          "pow",
+    "maximum", "minimum", "remainder", "floor_divide", "prelu"};
 static const char *const unary_names[SM_UNARY_COUNT] = {
-    "exp",     "log",      "sqrt",       "abs",   "neg",  "reciprocal", "square",
-    "sign",    "floor",    "ceil",       "round", "sin",  "cos",        "tanh",
-    "sigmoid", "relu",     "leaky_relu", "gelu",  "gelu", "erf",        "log1p",
-    "expm1",   "softplus", "clamp",      "pow"};
+    "exp",    "log",   "sqrt",        "abs",       "neg",        "reciprocal",
+    "square", "sign",  "floor",       "ceil",      "round",      "sin",
+    "cos",    "tanh",  "sigmoid",     "relu",      "leaky_relu", "gelu",
+    "gelu",   "erf",   "log1p",       "expm1",     "softplus",   "clamp",
+    "pow",    "relu6", "hardsigmoid", "hardswish", "silu",       "elu"};
 static const char *const comparison_names[] = {"eq", "ne", "lt", "le", "gt", "ge"};
 
 sm_status sm_cast(sm_tensor *t, sm_dtype dtype, sm_tensor **out, sm_error *err) {
@@ -137,8 +139,9 @@ static sm_dtype common_dtype(const sm_tensor *a, const sm_tensor *b) {
 
 static sm_status binary_check(sm_call *call, sm_error *err) {
     const sm_binary_params *p = call->params;
-    call->meta[0].dtype =
-        p->kind == SM_DIV ? SM_F32 : common_dtype(call->in[0], call->in[1]);
+    call->meta[0].dtype = p->kind == SM_DIV || p->kind == SM_PRELU
+                              ? SM_F32
+                              : common_dtype(call->in[0], call->in[1]);
     return broadcast(call, 0, binary_names[p->kind], err);
 }
 
