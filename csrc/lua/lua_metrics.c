@@ -257,5 +257,6 @@ void lsm_open_metrics(lua_State *L) {
     lua_newtable(L);
     luaL_setfuncs(L, functions, 0);
     lsm_open_pairwise(L);
+    lsm_open_calibrate(L);
     lua_setfield(L, -2, "evaluation");
 }

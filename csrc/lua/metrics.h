@@ -22,5 +22,6 @@ sm_scored *lsm_check_sorted(lua_State *L, int64_t *count);
 
 /* Openers of the files that add to core.evaluation; called with it at the top. */
 void lsm_open_pairwise(lua_State *L);
+void lsm_open_calibrate(lua_State *L);
 
 #endif
