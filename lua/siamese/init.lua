@@ -19,7 +19,7 @@ for name, value in pairs(core) do
    siamese[name] = value
 end
 for _, name in ipairs{ "nn", "losses", "optim", "data", "image", "augment", "metrics", "progress",
-   "models", "weights", "record", "calibration", "figure" } do
+   "models", "weights", "record", "calibration", "figure", "averaging" } do
    siamese[name] = require("siamese." .. name)
 end
 local io = require "siamese.io"
