@@ -19,12 +19,15 @@ for name, value in pairs(core) do
    siamese[name] = value
 end
 for _, name in ipairs{ "nn", "losses", "optim", "data", "image", "augment", "metrics", "progress",
-   "models", "weights", "record", "calibration", "figure", "averaging" } do
+   "models", "weights", "record", "calibration", "figure", "averaging",
+   "checkpoint" } do
    siamese[name] = require("siamese." .. name)
 end
 local io = require "siamese.io"
 siamese.save, siamese.load, siamese.load_model = io.save, io.load, io.load_model
 siamese.Preprocess = require "siamese.preprocess"
+siamese.EarlyStopping, siamese.History = require "siamese.early_stopping", require "siamese.history"
+siamese.fit = require "siamese.fit"
 local twin = require "siamese.twin"
 siamese.Twin = twin.Twin
 siamese.nn.WeightedL1 = twin.WeightedL1
