@@ -44,26 +44,6 @@ static sm_strided walk_of(int operands, const sm_tensor *const *tensors) {
     return walk;
 }
 
-sm_status sm_din_unbroadcast(sm_back *back, int i, sm_tensor *full, sm_error *err) {
-    const sm_meta *meta = &back->in_meta[i];
-    sm_tensor *din, *spread;
-    if (full->ndim == meta->ndim &&
-        memcmp(full->shape, meta->shape, (size_t)meta->ndim * sizeof *meta->shape) == 0)
-        return sm_din_give(back, i, full, err);
-    sm_status status = sm_din_zeros(back, i, &din, err);
-    if (status == SM_OK)
-        status = sm_tensor_alias(din, &spread, err);
-    if (status == SM_OK) {
-        sm_broadcast_strides(din, full->ndim, full->shape, spread->stride);
-        spread->ndim = full->ndim;
-        memcpy(spread->shape, full->shape, sizeof spread->shape);
-        sm_tensor_add(spread, full);
-        sm_tensor_unref(spread);
-    }
-    sm_tensor_unref(full);
-    return status;
-}
-
 /* ---- unary ---- */
 
 static sm_status unary_check(sm_call *call, sm_error *err) {
@@ -253,6 +233,11 @@ static sm_status binary_operand(sm_back *back, int i, sm_tensor *a, sm_tensor *b
     bool same = p->kind == SM_ADD || (p->kind == SM_SUB && i == 0);
     if (same)
         return sm_din_unbroadcast(back, i, sm_tensor_ref(back->dout[0]), err);
+    /* The gradient of a factor that was repeated: no product is written down. */
+    sm_tensor *own = i == 0 ? a : b, *other = i == 0 ? b : a;
+    if (p->kind == SM_MUL && !sm_tensor_same_shape(own, back->dout[0]) &&
+        sm_tensor_same_shape(other, back->dout[0]))
+        return sm_din_sum(back, i, back->dout[0], other, err);
     sm_meta meta = sm_tensor_meta(back->dout[0]);
     meta.channels_last = sm_tensor_is_channels_last(back->dout[0]);
     sm_status status = sm_tensor_new(&meta, &full, err);

@@ -22,17 +22,19 @@ local function folds(conv, norm)
       and norm.options.track_running_stats and not core.is_grad_enabled()
 end
 
-local function folded(conv, norm, x, residual, activation)
-   return F.conv2d_norm(x, conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.weight,
-      norm.bias, residual, norm.options.eps, conv.fused_options[activation] or conv.call_options)
-end
-
 --- Frees x, if it was made between two layers that keep nothing and is not what came out.
 local function let_go(x, fresh, y, ...)
    if fresh and not rawequal(x, y) then
       x:free()
    end
    return y, ...
+end
+
+local function folded(conv, norm, x, residual, activation)
+   local padded = conv:pad(x)
+   return let_go(padded, not rawequal(padded, x), F.conv2d_norm(padded, conv.weight, conv.bias,
+      norm.running_mean, norm.running_var, norm.weight, norm.bias, residual, norm.options.eps,
+      conv.fused_options[activation] or conv.call_options))
 end
 
 local ACTIVATIONS = { relu = F.relu, relu6 = F.relu6 }

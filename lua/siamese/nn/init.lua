@@ -10,8 +10,9 @@ require "siamese.nn.freezing"
 local M = { Module = Module, Parameter = Module.Parameter, is_module = Module.is_module,
    functional = core.F, init = require "siamese.nn.initialise",
    conv_norm = fusion.conv_norm, residual = fusion.residual, chain = fusion.chain }
-for _, part in ipairs{ "siamese.nn.layers", "siamese.nn.activations", "siamese.nn.container" } do
-   for name, class in pairs(require(part)) do
+for _, part in ipairs{ "layers", "activations", "convolution", "norms", "pooling", "padding", "embedding",
+   "recurrent", "container" } do
+   for name, class in pairs(require("siamese.nn." .. part)) do
       M[name] = class
       records.add("nn." .. name, class)
    end

@@ -19,14 +19,16 @@ end
 --- 2-D convolution: input [N,C,H,W], output [N,O,OH,OW].
 -- @function Conv2d
 -- @tparam table opts `in_channels`, `out_channels`, `kernel_size` (required); `stride` (1), `padding`
---   (0, a number, a pair, "same" or "valid"), `dilation` (1), `groups` (1), `bias` (true)
+--   (0, a number, a pair, "same" or "valid"), `dilation` (1), `groups` (1), `bias` (true), `padding_mode`
+--   ("zeros", "reflect", "replicate" or "circular")
 -- @usage nn.Conv2d{ in_channels = 1, out_channels = 64, kernel_size = 3, padding = 1 }
 M.Conv2d = Module:extend("Conv2d")
 
 function M.Conv2d:init(opts)
    local name = "nn.Conv2d"
    local o = options.check(name, opts, { in_channels = required, out_channels = required,
-      kernel_size = required, stride = 1, padding = 0, dilation = 1, groups = 1, bias = true }, 4)
+      kernel_size = required, stride = 1, padding = 0, dilation = 1, groups = 1, bias = true,
+      padding_mode = "zeros" }, 4)
    options.check_count(name, o, "in_channels", 1, 4)
    options.check_count(name, o, "out_channels", 1, 4)
    options.check_count(name, o, "groups", 1, 4)
@@ -43,8 +45,13 @@ function M.Conv2d:init(opts)
       padding = options.check_pair(name, o, "padding", 0, 4)
    end
    self.options = o
+   options.check_choice(name, o, "padding_mode", { "zeros", "reflect", "replicate", "circular" }, 4)
+   local dilation = options.check_pair(name, o, "dilation", 1, 4)
+   if o.padding_mode ~= "zeros" then
+      self.around, padding = parts.padding_around(padding, kernel, dilation), 0
+   end
    self.call_options = { stride = options.check_pair(name, o, "stride", 1, 4), padding = padding,
-      dilation = options.check_pair(name, o, "dilation", 1, 4), groups = o.groups }
+      dilation = dilation, groups = o.groups }
    self.fused_options = {}
    for _, activation in ipairs{ "relu", "relu6" } do
       self.fused_options[activation] = options.extend(self.call_options, { activation = activation })
@@ -56,8 +63,13 @@ function M.Conv2d:init(opts)
    start(self.weight, self.bias, o.in_channels // o.groups * kernel[1] * kernel[2])
 end
 
+--- The input with what `padding_mode` puts around it; x itself where that is zeros.
+function M.Conv2d:pad(x)
+   return self.around and F.pad(x, self.around, self.options.padding_mode) or x
+end
+
 function M.Conv2d:forward(x, fused)
-   return F.conv2d(x, self.weight, self.bias,
+   return F.conv2d(self:pad(x), self.weight, self.bias,
       fused and self.fused_options[fused.activation] or self.call_options)
 end
 
@@ -71,6 +83,9 @@ function M.Conv2d:extra_repr()
       if o[key] ~= (key == "padding" and 0 or 1) then
          text = ("%s, %s=%s"):format(text, key, pair_text(o[key]))
       end
+   end
+   if o.padding_mode ~= "zeros" then
+      text = ("%s, padding_mode=%s"):format(text, o.padding_mode)
    end
    return o.bias and text or text .. ", bias=false"
 end

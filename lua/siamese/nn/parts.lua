@@ -26,6 +26,18 @@ function M.start(weight, bias, fan_in)
    end
 end
 
+--- A convolution's padding, a number, {height, width}, "same" or "valid", as F.pad wants it.
+function M.padding_around(padding, kernel, dilation)
+   local around = {}
+   for axis = 2, 1, -1 do
+      local whole = dilation[axis] * (kernel[axis] - 1)
+      local before = padding == "same" and whole // 2 or padding == "valid" and 0 or padding[axis]
+      around[#around + 1] = before
+      around[#around + 1] = padding == "same" and whole - before or before
+   end
+   return around
+end
+
 --- Raises unless o.dim is the number of a dimension.
 function M.check_dim(name, o, level)
    if math.type(o.dim) ~= "integer" or o.dim == 0 then
