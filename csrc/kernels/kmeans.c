@@ -21,7 +21,10 @@ typedef struct work {
 
 /* ---- the start ---- */
 
-enum { LANES = 16 };
+/* GRAIN: numbers that a thread must have to do with a new centre. There are k steps, one
+ * after the other: threads that wait for each other at each cost more than they bring on
+ * a machine that is busy with other things. */
+enum { LANES = 16, GRAIN = 1 << 20 };
 
 /* Squared distance, in lanes that the compiler turns into vectors. */
 static float distance2(const float *restrict a, const float *restrict b, int64_t d) {
@@ -74,7 +77,7 @@ static void start(work *w) {
         float *centre = k->centre + c * k->d;
         memcpy(centre, k->x + row * k->d, (size_t)k->d * sizeof *centre);
         w->fresh = centre;
-        sm_parallel_for(k->n, 1 + 16384 / k->d, approach, w);
+        sm_parallel_for(k->n, 1 + GRAIN / k->d, approach, w);
     }
 }
 
