@@ -162,11 +162,6 @@ end
 
 -- Koch, Zemel, Salakhutdinov 2015.
 
---- Section 3.3: layer-wise rates that fall by 1 % an epoch, momentum that rises linearly, L2.
-local function paper_groups(twin)
-   return { { params = twin.encoder:parameters() }, { params = twin.head:parameters() } }
-end
-
 local function run_paper(o, began)
    o.size = 105
    local set, held = load_background(o)
@@ -174,22 +169,18 @@ local function run_paper(o, began)
    local encoder_net = siamese.models.koch()
    local twin = siamese.Twin{ encoder = encoder_net, head = nn.WeightedL1{ features = 4096 } }
    nn.init.koch_(twin.head)
-   local optimizer = optim.SGD(paper_groups(twin), { lr = 1e-2, momentum = 0.5, weight_decay = 2e-4 })
+   -- Section 3.3: layer-wise rates that fall by 1 % an epoch, momentum that rises linearly, L2.
+   local optimizer = optim.SGD(siamese.models.koch_parameter_groups(twin), { lr = 1e-2 })
+   local schedule = siamese.models.koch_schedule(optimizer, { epochs = 200 })
    must(siamese.fit{
-      model = twin, loss = siamese.losses.BCEWithLogits{}, set = set,
+      model = twin, loss = siamese.losses.BCEWithLogits{}, set = set, optimizer = optimizer,
       augment = siamese.augment.Affine{ rotation = 10, shear = 0.3, scale = { 0.8, 1.2 }, translation = 2,
          p = 0.5, seed = o.seed },
       data = function()
          return data.pairs(set, { batch_size = 32, seed = o.seed, groups = set.alphabets })
       end,
-      optimizer = optimizer,
-      schedule = function(done)
-         return 0.99 ^ (200 * done)
-      end,
       callbacks = { on_step_begin = function(state)
-         for _, group in ipairs(optimizer.param_groups) do
-            group.momentum = 0.5 + 0.4 * state.progress
-         end
+         schedule(200 * state.progress)
       end },
       seconds = began + 60 * o.minutes - siamese.clock(), progress = "training",
    })

@@ -194,6 +194,24 @@ describe("work", function()
       return products_now - products, bytes_now - bytes
    end
 
+   it("counts those of every layer that multiplies", function()
+      local nn = siamese.nn
+      local function products(layer, shape)
+         return (counted(function()
+            layer(siamese.ones(shape))
+         end))
+      end
+      assert.equal(2 * 4 * 3 * (5 * 3), products(nn.Conv1d{ in_channels = 5, out_channels = 4,
+         kernel_size = 3 }, { 2, 5, 5 }))
+      assert.equal(2 * 5 * 4 * 4 * (3 * 2 * 2), products(nn.ConvTranspose2d{ in_channels = 5,
+         out_channels = 3, kernel_size = 2, stride = 2 }, { 2, 5, 4, 4 }))
+      assert.equal(7 * 2 * 6 * 4 * (3 + 6), products(nn.LSTM{ input_size = 3, hidden_size = 6 }, { 7, 2, 3 }))
+      assert.equal(2 * 7 * 2 * 6 * 3 * (5 + 6), products(nn.GRU{ input_size = 5, hidden_size = 6,
+         bidirectional = true }, { 7, 2, 5 }))
+      assert.equal(7 * 2 * 6 * (5 + 6) + 7 * 2 * 6 * (6 + 6), products(nn.RNN{ input_size = 5,
+         hidden_size = 6, num_layers = 2 }, { 7, 2, 5 }))
+   end)
+
    it("counts multiply-adds and what comes out, run or only shaped", function()
       local F = siamese.nn.functional
       local a, b = siamese.ones(2, 6, 9, 9), siamese.ones(4, 3, 3, 3)

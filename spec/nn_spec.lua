@@ -270,6 +270,44 @@ describe("nn.PReLU", function()
    end)
 end)
 
+describe("a pool's only window", function()
+   it("may reach beyond the image with ceil_mode, as PyTorch's", function()
+      local x = tensor_of(1, 2, 2, 5)
+      for _, name in ipairs{ "max_pool2d", "avg_pool2d" } do
+         local whole = F[name](x, { kernel_size = 3, stride = 2, ceil_mode = true })
+         assert.same({ 1, 2, 1, 2 }, whole.shape)
+         support.close(whole, F[name](x, { kernel_size = { 2, 3 }, stride = 2 }))
+         support.gradcheck(function(v)
+            return F[name](v, { kernel_size = 3, stride = 2, ceil_mode = true })
+         end, { tensor_of(1, 1, 2, 5) })
+         support.fails("window 3x3 is larger than input [1,1,1,4]", F[name], siamese.zeros(1, 1, 1, 4),
+            { kernel_size = 3, stride = 2, ceil_mode = true })
+      end
+   end)
+end)
+
+describe("nn.init.trunc_normal_", function()
+   it("draws from a normal distribution cut off at both ends", function()
+      siamese.manual_seed(4)
+      local t = siamese.nn.init.trunc_normal_(siamese.zeros(20000), { mean = 1, std = 2, a = 0, b = 4 })
+      assert.is_true(t:min():item() >= 0 and t:max():item() <= 4)
+      -- The mean of N(1, 2^2) within [0, 4]: 1 + 2 (phi(-1/2) - phi(3/2)) / (Phi(3/2) - Phi(-1/2)).
+      local function phi(z) return math.exp(-z * z / 2) / math.sqrt(2 * math.pi) end
+      local mass = 0.9331928 - 0.3085375
+      assert.near(1 + 2 * (phi(-0.5) - phi(1.5)) / mass, t:mean():item(), 0.03)
+      t = siamese.nn.init.trunc_normal_(siamese.zeros(20000), { std = 0.01 })
+      assert.near(0.01, t:std():item(), 2e-4)
+   end)
+
+   it("refuses an interval that holds next to nothing", function()
+      support.fails("nn.init.trunc_normal_: [5, 6] holds too little of N(0, 1^2) to draw from",
+         siamese.nn.init.trunc_normal_, siamese.zeros(2), { a = 5, b = 6 })
+      support.fails("[1, -1] holds too little", siamese.nn.init.trunc_normal_, siamese.zeros(2),
+         { a = 1, b = -1 })
+      support.fails("expected a tensor, got nil", siamese.nn.init.trunc_normal_)
+   end)
+end)
+
 describe("activations", function()
    it("keep the order of an image's channels, forward and backward", function()
       local image = F.max_pool2d(tensor_of(2, 3, 4, 5), { kernel_size = 1 })

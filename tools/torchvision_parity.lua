@@ -12,18 +12,21 @@ local function load(kind)
    return assert(siamese.load(("%s/%s.safetensors"):format(folder, kind)))
 end
 
+--- The network, or of "network:headless" it without auxiliary heads, or of "network:child" a child.
 local function make()
+   local short, part = name:match("^([^:]+):?(.*)$")
    local o = { num_classes = 1000 }
-   if not name:find("^resnet") then
+   if not short:find("^resnet") then
       o.dropout = 0
    end
-   if WITH_HEADS[name] then
-      o.aux_logits, o.transform_input = true, true
+   if WITH_HEADS[short] then
+      o.aux_logits, o.transform_input = part ~= "headless", true
    end
-   if name == "googlenet" then
+   if short == "googlenet" then
       o.dropout_aux = 0
    end
-   return siamese.models[name](o)
+   local net = siamese.models[short](o)
+   return part ~= "" and part ~= "headless" and net[part] or net
 end
 
 local worst = {}
@@ -103,4 +106,4 @@ for _, kind in ipairs{ "evaluation", "training", "statistics", "gradients" } do
       largest = found[1] <= largest and largest or found[1]
    end
 end
-print(table.concat(line, "  ") .. ("  largest %.2e"):format(largest))
+print(table.concat(line, "  ") .. (" %.2e"):format(largest))

@@ -114,6 +114,12 @@ static sm_status conv_transpose2d_check(sm_call *call, sm_error *err) {
     return SM_OK;
 }
 
+/* Each element of the input goes into as many of the output. */
+static uint64_t conv_transpose2d_multiply_adds(const sm_call *call) {
+    const int64_t *w = call->in[1]->shape;
+    return (uint64_t)sm_tensor_numel(call->in[0]) * (uint64_t)(w[1] * w[2] * w[3]);
+}
+
 /* The convolution from y to x. */
 static sm_conv2d geometry(const int64_t *x, const int64_t *w,
                           const sm_conv_transpose2d_params *p) {
@@ -219,4 +225,5 @@ const sm_op sm_op_conv_transpose2d = {.name = "conv_transpose2d",
                                       .params_size = sizeof(sm_conv_transpose2d_params),
                                       .check = conv_transpose2d_check,
                                       .forward = conv_transpose2d_forward,
-                                      .backward = conv_transpose2d_backward};
+                                      .backward = conv_transpose2d_backward,
+                                      .multiply_adds = conv_transpose2d_multiply_adds};

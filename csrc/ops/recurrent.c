@@ -116,6 +116,11 @@ static sm_status recurrent_check(sm_call *call, sm_error *err) {
     return status;
 }
 
+static uint64_t recurrent_multiply_adds(const sm_call *call) {
+    return sm_work(call, gates_of(((const sm_recurrent_params *)call->params)->kind) *
+                             (call->in[W_IH]->shape[1] + call->in[W_HH]->shape[1]));
+}
+
 /* ---- what forward and backward share ---- */
 
 typedef struct cell_run {
@@ -514,4 +519,5 @@ const sm_op sm_op_recurrent = {.name = "recurrent",
                                .params_size = sizeof(sm_recurrent_params),
                                .check = recurrent_check,
                                .forward = recurrent_forward,
-                               .backward = recurrent_backward};
+                               .backward = recurrent_backward,
+                               .multiply_adds = recurrent_multiply_adds};

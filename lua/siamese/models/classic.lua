@@ -197,7 +197,7 @@ end
 -- @function koch
 -- @tparam[opt] table opts `in_channels` (1), `filters` ({64, 128, 128, 256}), `features` (4096), `size` of
 --   the input (105; an integer or {height, width})
--- @treturn Module [N,C,H,W] of that size, at least 55 x 55, to [N,features]
+-- @treturn Module [N,C,H,W] of that size, at least 65 x 65, to [N,features]
 -- @usage local twin = siamese.Twin{ encoder = models.koch{}, head = nn.WeightedL1{ features = 4096 } }
 M.koch = parts.builder("koch", KOCH_FAMILY, function(o, name)
    return M.Koch(o, name)
@@ -281,7 +281,7 @@ end
 
 -- A multilayer perceptron
 
-local MLP_FAMILY = { spec = { in_features = options.required, hidden = { 512, 512 }, in_channels = 1,
+local MLP_FAMILY = { spec = { in_features = options.required, hidden = { 512, 512 },
    embedding = options.optional, num_classes = options.optional, batch_norm = false, dropout = 0.0 } }
 
 function MLP_FAMILY.check(name, o, level)

@@ -22,7 +22,7 @@
 local M = {}
 
 for _, part in ipairs{ "classic", "vgg", "resnet", "cifar_resnet", "googlenet", "inception",
-   "mobilenet", "mobilenet_v3" } do
+   "mobilenet", "mobilenet_v3", "sequence" } do
    for name, value in pairs(require("siamese.models." .. part)) do
       M[name] = value
    end

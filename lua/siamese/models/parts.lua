@@ -16,8 +16,7 @@ M.IMAGE = { in_channels = 3, embedding = options.optional, num_classes = options
 -- @treturn table a new table
 function M.check(name, opts, family, level)
    local o = options.check(name, opts, family.spec, level + 1)
-   options.check_count(name, o, "in_channels", 1, level + 1)
-   for _, key in ipairs{ "embedding", "num_classes" } do
+   for _, key in ipairs{ "in_channels", "embedding", "num_classes" } do
       if o[key] ~= nil then
          options.check_count(name, o, key, 1, level + 1)
       end

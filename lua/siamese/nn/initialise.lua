@@ -73,11 +73,14 @@ local function truncate(tensor, mean, std, a, b)
    if math.min(mean - a, b - mean) > 10 * std then
       return -- nothing is ever drawn from out there
    end
-   local outside = tensor:lt(a) + tensor:gt(b)
-   while outside:sum():item() > 0 do
+   local function outside()
+      return (tensor:lt(a) + tensor:gt(b)):byte()
+   end
+   local wrong = outside()
+   while wrong:sum():item() > 0 do
       local again = core.randn(tensor.shape) * std + mean
-      tensor:copy_(core.where(outside, again, tensor))
-      outside = tensor:lt(a) + tensor:gt(b)
+      tensor:copy_(core.where(wrong, again, tensor))
+      wrong = outside()
    end
 end
 
