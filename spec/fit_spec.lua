@@ -372,7 +372,13 @@ describe("a checkpoint of siamese.fit", function()
                end
             end })
          end
-         for kind, make in pairs{ closure = closure, object = object } do
+         --- One that has a generator, and does not say so.
+         local function bare()
+            local iterator = object()
+            iterator.state, iterator.restore = nil, nil
+            return iterator
+         end
+         for kind, make in pairs{ closure = closure, object = object, bare = bare } do
             local seen, iterator
             local function start(steps, path)
                local o, net = tiny{ steps = steps, checkpoint = path and { path = path } }

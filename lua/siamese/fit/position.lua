@@ -25,8 +25,17 @@ local function callable(value)
    return type(value) == "function" or type(meta) == "table" and meta.__call ~= nil
 end
 
+--- Whether an iterator says that it can give all of its state. A generator in a field is not all of it.
 local function is_resumable(iterator)
-   return type(iterator) ~= "function" and checkpoint.has_state(iterator)
+   if type(iterator) == "function" or not checkpoint.has_state(iterator) then
+      return false
+   end
+   for _, name in ipairs{ "state_dict", "get_state", "state" } do
+      if type(iterator[name]) == "function" then
+         return true
+      end
+   end
+   return false
 end
 
 --- The states of all that draws random numbers.
