@@ -246,7 +246,8 @@ describe("augmentation", function()
       support.fails("scale must be above 0", siamese.augment.Affine, { scale = { 0, 1 } })
       support.fails("probability of shear must be from 0 to 1", siamese.augment.Affine,
          { shear = { 0, 1, p = 2 } })
-      support.fails("needs float32 images [N,C,H,W]", siamese.augment.Affine{}, siamese.zeros(3, 3))
+      support.fails("needs uint8 or float32 images [C,H,W] or [N,C,H,W], got float32 [3,3]",
+         siamese.augment.Affine{}, siamese.zeros(3, 3))
    end)
 end)
 

@@ -94,4 +94,53 @@ INLINE vec v_add_where(vec sum, vec x, const uint8_t *p, ivec here, int n) {
     return _mm256_add_ps(sum, _mm256_and_ps(same, x));
 }
 
+#define v_add(a, b) _mm256_add_ps(a, b)
+#define v_sub(a, b) _mm256_sub_ps(a, b)
+#define v_mul(a, b) _mm256_mul_ps(a, b)
+#define v_max(a, b) _mm256_max_ps(a, b)
+#define v_min(a, b) _mm256_min_ps(a, b)
+#define v_floor(v) _mm256_floor_ps(v)
+#define v_nearest(v) _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define v_whole(v) _mm256_cvttps_epi32(v)
+#define v_load_bytes(p)                                                                  \
+    _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(p))))
+INLINE vec v_load_bytes_n(const uint8_t *p, int n) {
+    uint8_t bytes[8] = {0};
+    for (int i = 0; i < n; i++)
+        bytes[i] = p[i];
+    return v_load_bytes(bytes);
+}
+#define i_add(a, b) _mm256_add_epi32(a, b)
+#define i_mul(a, b) _mm256_mullo_epi32(a, b)
+
+/* The first operand of a maximum gives way to the second when it is NaN. */
+INLINE void v_store_bytes(uint8_t *p, vec v) {
+    const __m256i i =
+        _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(v, v_zero()), v_set(255.0f)));
+    const __m128i words =
+        _mm_packus_epi32(_mm256_castsi256_si128(i), _mm256_extracti128_si256(i, 1));
+    _mm_storel_epi64((__m128i *)p, _mm_packus_epi16(words, words));
+}
+#define i_load(p) _mm256_loadu_si256((const __m256i *)(p))
+#define i_store(p, i) _mm256_storeu_si256((__m256i *)(p), i)
+#define i_xor(a, b) _mm256_xor_si256(a, b)
+INLINE ivec i_wide(ivec a, ivec k, ivec *high) {
+    const ivec even = _mm256_mul_epu32(a, k);
+    const ivec odd = _mm256_mul_epu32(_mm256_srli_epi64(a, 32), k);
+    *high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA);
+    return _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA);
+}
+
+typedef __m256 vmask;
+#define v_inside(v, low, high)                                                           \
+    _mm256_and_ps(_mm256_cmp_ps(v, low, _CMP_GT_OQ), _mm256_cmp_ps(v, high, _CMP_LT_OQ))
+#define i_below(i, n)                                                                    \
+    _mm256_castsi256_ps(                                                                 \
+        _mm256_andnot_si256(_mm256_srai_epi32(i, 31), _mm256_cmpgt_epi32(n, i)))
+#define m_and(a, b) _mm256_and_ps(a, b)
+#define m_any(m) (_mm256_movemask_ps(m) != 0)
+#define m_all(m) (_mm256_movemask_ps(m) == 0xff)
+#define v_where(v, m) _mm256_and_ps(v, m)
+#define v_gather(p, i, m, other) _mm256_mask_i32gather_ps(other, p, i, m, 4)
+
 #endif

@@ -66,4 +66,45 @@ INLINE vec v_add_where(vec sum, vec x, const uint8_t *p, ivec here, int n) {
     return _mm512_mask_add_ps(sum, _mm512_cmpeq_epi32_mask(from, here), sum, x);
 }
 
+#define v_add(a, b) _mm512_add_ps(a, b)
+#define v_sub(a, b) _mm512_sub_ps(a, b)
+#define v_mul(a, b) _mm512_mul_ps(a, b)
+#define v_max(a, b) _mm512_max_ps(a, b)
+#define v_min(a, b) _mm512_min_ps(a, b)
+#define v_floor(v) _mm512_roundscale_ps(v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)
+#define v_nearest(v)                                                                     \
+    _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define v_whole(v) _mm512_cvttps_epi32(v)
+#define v_load_bytes(p)                                                                  \
+    _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(p))))
+#define v_load_bytes_n(p, n)                                                             \
+    _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(LANES_MASK(n), p)))
+#define i_add(a, b) _mm512_add_epi32(a, b)
+#define i_mul(a, b) _mm512_mullo_epi32(a, b)
+
+/* The first operand of a maximum gives way to the second when it is NaN. */
+#define v_store_bytes(p, v)                                                              \
+    _mm_storeu_si128((__m128i *)(p),                                                     \
+                     _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(                          \
+                         _mm512_min_ps(_mm512_max_ps(v, v_zero()), v_set(255.0f)))))
+#define i_load(p) _mm512_loadu_si512(p)
+#define i_store(p, i) _mm512_storeu_si512(p, i)
+#define i_xor(a, b) _mm512_xor_si512(a, b)
+INLINE ivec i_wide(ivec a, ivec k, ivec *high) {
+    const ivec even = _mm512_mul_epu32(a, k);
+    const ivec odd = _mm512_mul_epu32(_mm512_srli_epi64(a, 32), k);
+    *high = _mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64(even, 32), odd);
+    return _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
+}
+
+typedef __mmask16 vmask;
+#define v_inside(v, low, high)                                                           \
+    _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(v, low, _CMP_GT_OQ), v, high, _CMP_LT_OQ)
+#define i_below(i, n) _mm512_cmplt_epu32_mask(i, n)
+#define m_and(a, b) (vmask)((a) & (b))
+#define m_any(m) ((m) != 0)
+#define m_all(m) ((m) == 0xffff)
+#define v_where(v, m) _mm512_maskz_mov_ps(m, v)
+#define v_gather(p, i, m, other) _mm512_mask_i32gather_ps(other, m, i, p, 4)
+
 #endif

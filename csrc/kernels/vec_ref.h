@@ -82,4 +82,104 @@ INLINE vec v_add_where(vec sum, vec x, const uint8_t *p, ivec here, int n) {
     return sum + (vec)((ivec)x & (ivec)(from == here));
 }
 
+INLINE vec v_add(vec a, vec b) {
+    return a + b;
+}
+INLINE vec v_sub(vec a, vec b) {
+    return a - b;
+}
+INLINE vec v_mul(vec a, vec b) {
+    return a * b;
+}
+INLINE vec v_max(vec a, vec b) {
+    return v_pick(a, b, (vec)(a > b));
+}
+INLINE vec v_min(vec a, vec b) {
+    return v_pick(a, b, (vec)(a < b));
+}
+INLINE vec v_floor(vec v) {
+    return (vec){__builtin_floorf(v[0]), __builtin_floorf(v[1]), __builtin_floorf(v[2]),
+                 __builtin_floorf(v[3])};
+}
+INLINE vec v_nearest(vec v) {
+    return (vec){__builtin_rintf(v[0]), __builtin_rintf(v[1]), __builtin_rintf(v[2]),
+                 __builtin_rintf(v[3])};
+}
+INLINE ivec v_whole(vec v) {
+    ivec whole = i_set(0);
+    for (int i = 0; i < VL; i++)
+        if (v[i] > -2e9f && v[i] < 2e9f)
+            whole[i] = (int32_t)v[i];
+    return whole;
+}
+INLINE vec v_load_bytes_n(const uint8_t *p, int n) {
+    vec v = v_zero();
+    for (int i = 0; i < n; i++)
+        v[i] = p[i];
+    return v;
+}
+INLINE vec v_load_bytes(const uint8_t *p) {
+    return (vec){p[0], p[1], p[2], p[3]};
+}
+/* Unsigned, since sums of what lies far outside may wrap. */
+INLINE ivec i_add(ivec a, ivec b) {
+    typedef uint32_t uvec __attribute__((vector_size(16)));
+    return (ivec)((uvec)a + (uvec)b);
+}
+INLINE ivec i_mul(ivec a, ivec b) {
+    typedef uint32_t uvec __attribute__((vector_size(16)));
+    return (ivec)((uvec)a * (uvec)b);
+}
+
+INLINE void v_store_bytes(uint8_t *p, vec v) {
+    v = v_pick(v, v_zero(), (vec)(v > v_zero()));
+    v = v_min(v, v_set(255.0f)) + 12582912.0f; /* 1.5 * 2^23: rounds */
+    for (int i = 0; i < VL; i++)
+        p[i] = (uint8_t)((ivec)v)[i];
+}
+INLINE ivec i_load(const void *p) {
+    ivec i;
+    memcpy(&i, p, sizeof i);
+    return i;
+}
+INLINE void i_store(void *p, ivec i) {
+    memcpy(p, &i, sizeof i);
+}
+INLINE ivec i_xor(ivec a, ivec b) {
+    return a ^ b;
+}
+INLINE ivec i_wide(ivec a, ivec k, ivec *high) {
+    typedef uint64_t wide __attribute__((vector_size(16)));
+    const wide low = {0xffffffffu, 0xffffffffu}, x = (wide)a, y = (wide)k;
+    const wide even = (x & low) * (y & low), odd = (x >> 32) * (y >> 32);
+    *high = (ivec)((even >> 32) | (odd & ~low));
+    return (ivec)((even & low) | (odd << 32));
+}
+
+typedef ivec vmask;
+INLINE vmask v_inside(vec v, vec low, vec high) {
+    return (ivec)(v > low) & (ivec)(v < high);
+}
+INLINE vmask i_below(ivec i, ivec n) {
+    return (ivec)(i >= i_set(0)) & (ivec)(i < n);
+}
+INLINE vmask m_and(vmask a, vmask b) {
+    return a & b;
+}
+INLINE int m_any(vmask m) {
+    return (m[0] | m[1] | m[2] | m[3]) != 0;
+}
+INLINE int m_all(vmask m) {
+    return (m[0] & m[1] & m[2] & m[3]) != 0;
+}
+INLINE vec v_where(vec v, vmask m) {
+    return (vec)((ivec)v & m);
+}
+INLINE vec v_gather(const float *p, ivec i, vmask m, vec other) {
+    for (int k = 0; k < VL; k++)
+        if (m[k])
+            other[k] = p[i[k]];
+    return other;
+}
+
 #endif

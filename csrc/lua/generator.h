@@ -11,5 +11,7 @@
 /* The generator at arg, owned by its userdata; an argument error if it is something else.
  */
 sm_rng *lsm_check_generator(lua_State *L, int arg);
+/* Pushes a new one, to be filled. */
+sm_rng *lsm_push_generator(lua_State *L);
 
 #endif

@@ -159,6 +159,16 @@ sm_tensor *lsm_cast_arg(lua_State *L, int arg, sm_dtype dtype) {
     return cast;
 }
 
+sm_tensor *lsm_dense_arg(lua_State *L, int arg) {
+    sm_tensor *t = lsm_check_tensor(L, arg);
+    const sm_copy_params same = {t->dtype};
+    if (sm_tensor_is_contiguous(t))
+        return t;
+    lsm_apply(L, &sm_op_copy, 1, &arg, &same);
+    lua_replace(L, arg);
+    return lsm_check_tensor(L, arg);
+}
+
 /* ---- errors ---- */
 
 int lsm_raise(lua_State *L, sm_status status, const sm_error *err, int n,

@@ -33,6 +33,10 @@ sm_tensor *lsm_opt_tensor(lua_State *L, int arg);
  * with whole values is converted where int64 is wanted. */
 sm_tensor *lsm_cast_arg(lua_State *L, int arg, sm_dtype dtype);
 
+/* A contiguous version of the tensor at `arg`, outside the graph where that is a copy,
+ * boxed in place of the argument. */
+sm_tensor *lsm_dense_arg(lua_State *L, int arg);
+
 /* Pushes an empty box; fill *slot with a new reference, then call lsm_account. */
 sm_tensor **lsm_push_box(lua_State *L);
 /* Pushes a new contiguous tensor (undefined contents or zeros); raises when there is no
@@ -110,6 +114,7 @@ void lsm_open_sequence(lua_State *L);
 void lsm_open_loss(lua_State *L);
 void lsm_open_optim(lua_State *L);
 void lsm_open_image(lua_State *L);
+void lsm_open_augment(lua_State *L); /* after image */
 void lsm_open_io(lua_State *L);
 void lsm_open_load(lua_State *L);
 void lsm_open_generator(lua_State *L);

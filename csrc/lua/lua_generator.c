@@ -20,7 +20,7 @@ sm_rng *lsm_check_generator(lua_State *L, int arg) {
     return luaL_checkudata(L, arg, LSM_GENERATOR);
 }
 
-static sm_rng *push_generator(lua_State *L) {
+sm_rng *lsm_push_generator(lua_State *L) {
     sm_rng *rng = lua_newuserdatauv(L, sizeof *rng, 0);
     luaL_setmetatable(L, LSM_GENERATOR);
     return rng;
@@ -29,7 +29,7 @@ static sm_rng *push_generator(lua_State *L) {
 static int l_generator(lua_State *L) {
     uint64_t seed = lua_isnoneornil(L, 1) ? sm_rng_u64(lsm_rng(L))
                                           : (uint64_t)luaL_checkinteger(L, 1);
-    sm_rng_seed(push_generator(L), seed);
+    sm_rng_seed(lsm_push_generator(L), seed);
     return 1;
 }
 
@@ -120,7 +120,7 @@ static int l_shuffle(lua_State *L) {
 static int l_stream(lua_State *L) {
     const sm_rng *rng = lsm_check_generator(L, 1);
     uint64_t number = (uint64_t)luaL_checkinteger(L, 2);
-    *push_generator(L) = sm_rng_stream(rng, number);
+    *lsm_push_generator(L) = sm_rng_stream(rng, number);
     return 1;
 }
 

@@ -1,16 +1,13 @@
-/* lua_image.c: pictures, affine maps and glyphs, in the table core.imaging.
- * lua/siamese/image.lua, augment.lua and data/glyphs.lua check options and say what these
- * functions mean. */
+/* lua_image.c: pictures and glyphs, in the table core.imaging. lua/siamese/image.lua and
+ * data/glyphs.lua check options and say what these functions mean. */
 #include <string.h>
 
 #include "base/mem.h"
 #include "base/pool.h"
-#include "image/augment.h"
 #include "image/decode.h"
 #include "image/draw.h"
 #include "image/glyphs.h"
 #include "image/resize.h"
-#include "lua/generator.h"
 #include "lua/state.h"
 #include "ops/view.h"
 
@@ -52,32 +49,22 @@ static reading check_reading(lua_State *L, int arg) {
 /* The picture's bytes, resized if wanted, to where they belong in the tensor. */
 static sm_status store(const reading *r, const sm_image *image, sm_tensor *t, int64_t at,
                        sm_error *err) {
-    int64_t h = r->height ? r->height : image->height,
-            w = r->width ? r->width : image->width;
-    int64_t from = image->channels * image->height * image->width,
-            to = image->channels * h * w;
-    if (!r->as_float && h == image->height && w == image->width) {
-        for (int64_t i = 0; i < to; i++)
-            sm_u8(t)[at + i] =
-                r->invert ? (uint8_t)(255 - image->data[i]) : image->data[i];
-        return SM_OK;
-    }
-    float *x = sm_alloc((size_t)from * sizeof *x), *y = sm_alloc((size_t)to * sizeof *y);
-    sm_status status =
-        x && y ? SM_OK : sm_fail(err, SM_ENOMEM, 0, "image: out of memory");
-    if (status == SM_OK) {
-        for (int64_t i = 0; i < from; i++)
-            x[i] = (float)(r->invert ? 255 - image->data[i] : image->data[i]) / 255;
-        status = sm_resize(r->mode, x, image->channels, image->height, image->width, y, h,
-                           w, err);
-    }
-    for (int64_t i = 0; i < to && status == SM_OK; i++)
-        if (r->as_float)
-            sm_f32(t)[at + i] = y[i];
-        else
-            sm_u8(t)[at + i] = (uint8_t)(y[i] * 255 + 0.5f);
+    const int64_t h = r->height ? r->height : image->height,
+                  w = r->width ? r->width : image->width;
+    const int64_t from = image->channels * image->height * image->width;
+    for (int64_t i = 0; i < from && r->invert; i++)
+        image->data[i] = (uint8_t)(255 - image->data[i]);
+    if (!r->as_float)
+        return sm_resize(r->mode, SM_U8, image->data, image->channels, image->height,
+                         image->width, sm_u8(t) + at, h, w, err);
+    float *x = sm_alloc((size_t)from * sizeof *x);
+    if (!x)
+        return sm_fail(err, SM_ENOMEM, 0, "image: out of memory");
+    for (int64_t i = 0; i < from; i++)
+        x[i] = (float)image->data[i] / 255;
+    sm_status status = sm_resize(r->mode, SM_F32, x, image->channels, image->height,
+                                 image->width, sm_f32(t) + at, h, w, err);
     sm_free(x);
-    sm_free(y);
     return status;
 }
 
@@ -236,15 +223,17 @@ static int l_load_batch(lua_State *L) {
 
 /* ---- resizing and writing ---- */
 
-/* A dense float32 version of the tensor at arg (in its place); bytes stay 0..255. */
-static sm_tensor *dense_float(lua_State *L, int arg) {
-    sm_tensor *t = lsm_check_tensor(L, arg);
-    const sm_copy_params params = {SM_F32};
-    if (t->dtype == SM_F32 && sm_tensor_is_contiguous(t))
-        return t;
-    lsm_apply(L, &sm_op_copy, 1, &arg, &params);
-    lua_replace(L, arg);
-    return lsm_check_tensor(L, arg);
+enum { LARGEST = 1 << 20 }; /* rows or columns that are resized */
+
+static sm_resize_mode check_mode(lua_State *L, int arg, bool antialias) {
+    static const char *const names[] = {"area",    "bilinear",      "bicubic",
+                                        "nearest", "nearest-exact", NULL};
+    static const sm_resize_mode modes[2][5] = {
+        {SM_RESIZE_AREA, SM_RESIZE_BILINEAR, SM_RESIZE_BICUBIC, SM_RESIZE_NEAREST,
+         SM_RESIZE_NEAREST_EXACT},
+        {SM_RESIZE_AREA, SM_RESIZE_BILINEAR_ANTIALIAS, SM_RESIZE_BICUBIC_ANTIALIAS,
+         SM_RESIZE_NEAREST, SM_RESIZE_NEAREST_EXACT}};
+    return modes[antialias][luaL_checkoption(L, arg, NULL, names)];
 }
 
 /* imaging.resize(t [..,H,W], height, width, mode, antialias) */
@@ -253,9 +242,7 @@ static int l_resize(lua_State *L) {
     sm_error err;
     sm_tensor *t = lsm_check_tensor(L, 1);
     int64_t height = luaL_checkinteger(L, 2), width = luaL_checkinteger(L, 3);
-    bool area = strcmp(luaL_checkstring(L, 4), "area") == 0,
-         antialias = lua_toboolean(L, 5);
-    bool bytes = t->dtype == SM_U8;
+    const sm_resize_mode mode = check_mode(L, 4, lua_toboolean(L, 5));
     if (t->dtype == SM_I64 || t->ndim < 2 || t->shape[t->ndim - 1] < 1 ||
         t->shape[t->ndim - 2] < 1)
         return luaL_argerror(L, 1,
@@ -265,27 +252,20 @@ static int l_resize(lua_State *L) {
                                              sm_dtype_name(t->dtype),
                                              sm_tensor_shape_text(text, t)));
     luaL_argcheck(L, height >= 1 && width >= 1, 2, "resize: sizes must be positive");
+    luaL_argcheck(L, height <= LARGEST && width <= LARGEST, 2,
+                  "resize: sizes must be at most 2^20");
+    luaL_argcheck(L, t->shape[t->ndim - 2] <= LARGEST && t->shape[t->ndim - 1] <= LARGEST,
+                  1, "resize: the image has more than 2^20 rows or columns");
     sm_meta meta = sm_tensor_meta(t);
-    meta.dtype = SM_F32;
-    t = dense_float(L, 1);
-    int64_t h = t->shape[t->ndim - 2], w = t->shape[t->ndim - 1];
-    int64_t planes = sm_tensor_numel(t) / (h * w);
+    t = lsm_dense_arg(L, 1);
+    const int64_t h = t->shape[t->ndim - 2], w = t->shape[t->ndim - 1];
     meta.shape[meta.ndim - 2] = height;
     meta.shape[meta.ndim - 1] = width;
     sm_tensor *y = lsm_push_tensor(L, &meta, false);
-    sm_resize_mode mode = area        ? SM_RESIZE_AREA
-                          : antialias ? SM_RESIZE_BILINEAR_ANTIALIAS
-                                      : SM_RESIZE_BILINEAR;
     sm_status status =
-        sm_resize(mode, sm_f32(t), planes, h, w, sm_f32(y), height, width, &err);
-    if (status != SM_OK)
-        return lsm_raise(L, status, &err, 0, NULL);
-    if (!bytes)
-        return 1;
-    for (int64_t i = 0, n = sm_tensor_numel(y); i < n; i++)
-        sm_f32(y)[i] += 0.5f; /* the conversion truncates */
-    lsm_cast_arg(L, lua_gettop(L), SM_U8);
-    return 1;
+        sm_resize(mode, t->dtype, sm_tensor_data(t), sm_tensor_numel(t) / (h * w), h, w,
+                  sm_tensor_data(y), height, width, &err);
+    return status == SM_OK ? 1 : lsm_raise(L, status, &err, 0, NULL);
 }
 
 /* imaging.save_png(path, t): [1,H,W], [3,H,W] or [H,W] */
@@ -310,7 +290,7 @@ static int l_save_png(lua_State *L) {
     if (t->dtype == SM_U8) {
         sm_tensor_copy(bytes, t);
     } else {
-        sm_tensor *x = dense_float(L, 2);
+        sm_tensor *x = lsm_dense_arg(L, 2);
         for (int64_t i = 0, n = sm_tensor_numel(x); i < n; i++) {
             float v = sm_f32(x)[i] * 255 + 0.5f;
             sm_u8(bytes)[i] = (uint8_t)(v >= 255 ? 255 : v > 0 ? v : 0);
@@ -401,67 +381,7 @@ static int l_text_size(lua_State *L) {
     return 2;
 }
 
-/* ---- affine maps and glyphs ---- */
-
-static sm_range check_range(lua_State *L, int arg) {
-    double v[3];
-    luaL_checktype(L, arg, LUA_TTABLE);
-    for (int k = 0; k < 3; k++) {
-        lua_rawgeti(L, arg, k + 1);
-        v[k] = luaL_checknumber(L, -1);
-        lua_pop(L, 1);
-    }
-    return (sm_range){v[0], v[1], v[2]};
-}
-
-static sm_tensor *check_images(lua_State *L, int arg, const char *name) {
-    char text[SM_SHAPE_TEXT];
-    sm_tensor *t = lsm_check_tensor(L, arg);
-    if (t->dtype != SM_F32 || t->ndim != 4)
-        luaL_argerror(L, arg,
-                      lua_pushfstring(L, "%s: needs float32 images [N,C,H,W], got %s %s",
-                                      name, sm_dtype_name(t->dtype),
-                                      sm_tensor_shape_text(text, t)));
-    return dense_float(L, arg);
-}
-
-/* imaging.affine(images, generator, fill, rotation, shear, scale, translation) */
-static int l_affine(lua_State *L) {
-    sm_tensor *x = check_images(L, 1, "affine");
-    sm_rng *rng = lsm_check_generator(L, 2);
-    float fill = (float)luaL_checknumber(L, 3);
-    sm_affine_ranges r = {check_range(L, 4), check_range(L, 5), check_range(L, 6),
-                          check_range(L, 7)};
-    sm_batch b = {x->shape[0], x->shape[1], x->shape[2], x->shape[3]};
-    double(*maps)[6] = lua_newuserdatauv(L, (size_t)(b.n + 1) * sizeof *maps, 0);
-    for (int64_t i = 0; i < b.n; i++)
-        sm_affine_draw(&r, rng, i, b.h, b.w, maps[i]);
-    rng->counter++;
-    sm_meta meta = sm_tensor_meta(x);
-    sm_tensor *y = lsm_push_tensor(L, &meta, false);
-    sm_warp_affine(&b, sm_f32(x), sm_f32(y), (const double(*)[6])maps, fill);
-    return 1;
-}
-
-/* imaging.warp(images, matrices [N,2,3] float32, fill): see image.warp */
-static int l_warp(lua_State *L) {
-    sm_tensor *x = check_images(L, 1, "warp");
-    sm_tensor *m = lsm_cast_arg(L, 2, SM_F32);
-    float fill = (float)luaL_optnumber(L, 3, 0);
-    luaL_argcheck(L,
-                  m->ndim == 3 && m->shape[0] == x->shape[0] && m->shape[1] == 2 &&
-                      m->shape[2] == 3,
-                  2, "warp: needs one matrix [2,3] an image");
-    m = dense_float(L, 2);
-    sm_batch b = {x->shape[0], x->shape[1], x->shape[2], x->shape[3]};
-    double(*maps)[6] = lua_newuserdatauv(L, (size_t)(b.n + 1) * sizeof *maps, 0);
-    for (int64_t i = 0; i < b.n * 6; i++)
-        maps[i / 6][i % 6] = (double)sm_f32(m)[i];
-    sm_meta meta = sm_tensor_meta(x);
-    sm_tensor *y = lsm_push_tensor(L, &meta, false);
-    sm_warp_affine(&b, sm_f32(x), sm_f32(y), (const double(*)[6])maps, fill);
-    return 1;
-}
+/* ---- glyphs ---- */
 
 /* imaging.glyphs(classes int64 [N], samples int64 [N], size, seed, jitter):
  * [N,1,size,size] */
@@ -489,12 +409,17 @@ static int l_glyphs(lua_State *L) {
     return 1;
 }
 
-static const luaL_Reg functions[] = {
-    {"load", l_load},     {"decode", l_decode},     {"load_batch", l_load_batch},
-    {"resize", l_resize}, {"save_png", l_save_png}, {"rectangle", l_rectangle},
-    {"line", l_line},     {"text", l_text},         {"text_size", l_text_size},
-    {"affine", l_affine}, {"warp", l_warp},         {"glyphs", l_glyphs},
-    {NULL, NULL}};
+static const luaL_Reg functions[] = {{"load", l_load},
+                                     {"decode", l_decode},
+                                     {"load_batch", l_load_batch},
+                                     {"resize", l_resize},
+                                     {"save_png", l_save_png},
+                                     {"rectangle", l_rectangle},
+                                     {"line", l_line},
+                                     {"text", l_text},
+                                     {"text_size", l_text_size},
+                                     {"glyphs", l_glyphs},
+                                     {NULL, NULL}};
 
 void lsm_open_image(lua_State *L) {
     luaL_newlib(L, functions);

@@ -6,6 +6,9 @@
 --    local x = assert(image.load("face.jpg", { channels = 1, dtype = "float32" }))
 --    assert(image.save("small.png", image.resize(x, { 32, 32 })))
 --
+-- The changes of siamese.augment by given numbers (`image.rotate(x, 10)`, ...) are here, too: see
+-- siamese.image.functional.
+--
 -- @module siamese.image
 local core = require "siamese.core"
 local options = require "siamese.options"
@@ -98,14 +101,15 @@ end
 --- Resizes an image or a batch.
 -- @tparam tensor t [C,H,W] or [N,C,H,W], uint8 or float32
 -- @tparam table|number size {height, width}, or one number for both
--- @tparam[opt] table opts `mode`: "area" (default; each new pixel is the mean of the area it covers) or
---   "bilinear"; `antialias` (bilinear only, default true: when shrinking, the filter is as wide as the
---   new pixels)
+-- @tparam[opt] table opts `mode`: "area" (default; each new pixel is the mean of the area it covers),
+--   "bilinear", "bicubic", "nearest" or "nearest-exact"; `antialias` (of the second and third, default true:
+--   when shrinking, the filter is as wide as the new pixels)
 -- @treturn tensor of t's dtype
 -- @usage local small = image.resize(x, { 28, 28 })
 function M.resize(t, size, opts)
    local o = options.check("image.resize", opts, { mode = "area", antialias = true })
-   check_choice("image.resize", "mode", o.mode, { "area", "bilinear" }, 2)
+   check_choice("image.resize", "mode", o.mode,
+      { "area", "bilinear", "bicubic", "nearest", "nearest-exact" }, 2)
    local height, width = size_pair("image.resize", size)
    return imaging.resize(t, height, width, o.mode, o.antialias)
 end
@@ -259,6 +263,10 @@ function M.stack(canvases, color)
       y = y + canvas:size(2)
    end
    return out
+end
+
+for name, f in pairs(require "siamese.image.functional") do
+   M[name] = f
 end
 
 return M

@@ -1,0 +1,9 @@
+/* pixels_avx512.c: the loops over pixels for the avx512 path. */
+#if defined(__x86_64__)
+#define SUFFIX(name) name##__avx512
+#include "kernels/vec_avx512.h"
+
+#include "kernels/pixels_impl.h"
+#else
+typedef int sm_pixels_avx512_unused;
+#endif

@@ -1,0 +1,9 @@
+/* resample_avx2.c: the loops of resizing for the avx2 path. */
+#if defined(__x86_64__)
+#define SUFFIX(name) name##__avx2
+#include "kernels/vec_avx2.h"
+
+#include "kernels/resample_impl.h"
+#else
+typedef int sm_resample_avx2_unused;
+#endif

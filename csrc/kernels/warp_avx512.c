@@ -1,0 +1,9 @@
+/* warp_avx512.c: the loops of warps for the avx512 path. */
+#if defined(__x86_64__)
+#define SUFFIX(name) name##__avx512
+#include "kernels/vec_avx512.h"
+
+#include "kernels/warp_impl.h"
+#else
+typedef int sm_warp_avx512_unused;
+#endif

@@ -1,0 +1,146 @@
+--- Putting augmentations together.
+--
+-- What is put together is made of transforms and of functions of your own, `f(x, generator)`, which get one
+-- picture [C,H,W] and a generator that belongs to the sample and the place, and return a picture. With
+-- functions among them steps still run on all threads, but the functions run one after the other.
+-- @module siamese.augment.compose
+local options = require "siamese.options"
+local transform = require "siamese.augment.transform"
+
+local M = {}
+
+local BRANCHES = 32 -- of a step, as the core has them
+local BATCH_ONLY = setmetatable({}, { __mode = "k" })
+--- Marks what works on whole batches, and so cannot be among a sample's steps.
+M.batch_only = BATCH_ONLY
+
+--- The transforms and functions of a list; raises where something else is among them.
+local function check_children(name, list, level, most)
+   local children = {}
+   for i, child in ipairs(list) do
+      if BATCH_ONLY[getmetatable(child) or child] then
+         error(("%s: %s mixes the images of a batch: call it on what the transform gives"):format(name,
+            tostring(child)), level + 1)
+      elseif type(child) ~= "function" and not transform.is(child) then
+         error(("%s: step %d must be a transform or a function, got %s"):format(name, i, type(child)),
+            level + 1)
+      end
+      children[i] = child
+   end
+   if #children == 0 or #children > (most or 1024) then
+      error(("%s: needs %s, got %d"):format(name, most and "1 to 32 transforms" or "at least one transform",
+         #children), level + 1)
+   end
+   return children
+end
+
+--- The list's named options, checked, and its children.
+local function split(name, list, spec, level, most)
+   if type(list) ~= "table" or transform.is(list) then
+      error(("%s: expected a table of transforms, got %s"):format(name,
+         transform.is(list) and tostring(list) or type(list)), level + 1)
+   end
+   local named = {}
+   for key, value in pairs(list) do
+      if math.type(key) ~= "integer" then
+         named[key] = value
+      end
+   end
+   local o = options.check(name, named, spec, level + 1)
+   return check_children(name, list, level + 1, most), o, named
+end
+
+local function check_probability(name, p, level)
+   if type(p) ~= "number" or not (p >= 0 and p <= 1) then
+      error(("%s: the probability must be a number from 0 to 1, got %s"):format(name, options.text(p)),
+         level + 1)
+   end
+   return p
+end
+
+--- All of the steps, one after the other.
+-- @tparam table list transforms and functions, and `seed` (the steps' own seeds do not count here)
+-- @treturn Transform
+-- @usage
+-- local t = augment.Compose{
+--    augment.RandomAffine{ degrees = 15, interpolation = "bilinear" },
+--    augment.OneOf{ augment.GaussianBlur{ kernel_size = 3 }, augment.GaussianNoise{ sigma = 0.05 } },
+--    function(x, generator) return generator:uniform() < 0.5 and x or 1 - x end,
+--    seed = 7,
+-- }
+function M.Compose(list)
+   local name = "augment.Compose"
+   local children, _, named = split(name, list, { seed = options.optional }, 2)
+   local t = transform.new({ name = name, kind = "all", children = children }, named, 2)
+   return t
+end
+
+local function one_of(name, list, level)
+   local children, o, named = split(name, list, { seed = options.optional, p = options.optional }, level + 1,
+      BRANCHES)
+   local weights = o.p
+   for i = 1, weights and math.max(#children, type(weights) == "table" and #weights or 1) or 0 do
+      local weight = type(weights) == "table" and weights[i]
+      if type(weight) ~= "number" or not (weight >= 0) or i > #children then
+         error(("%s: p must be a list of %d weights from 0, one a transform, got %s"):format(name, #children,
+            options.text(weights)), level + 1)
+      end
+   end
+   local t = transform.new({ name = name, kind = "one", children = children, weights = weights }, named,
+      level + 1)
+   return t
+end
+
+--- One of the steps, drawn for each sample.
+-- @tparam table list transforms and functions; `p`: a list of their weights (all alike without it); `seed`
+-- @treturn Transform
+-- @usage
+-- augment.OneOf{ augment.GaussianBlur{ kernel_size = 5 }, augment.RandomInvert{ p = 1 }, p = { 3, 1 } }
+function M.OneOf(list)
+   local t = one_of("augment.OneOf", list, 2)
+   return t
+end
+
+--- The same under torchvision's name.
+-- @tparam table list as of `OneOf`
+-- @treturn Transform
+function M.RandomChoice(list)
+   local t = one_of("augment.RandomChoice", list, 2)
+   return t
+end
+
+--- The steps, one after the other, for a part of the samples.
+-- @tparam number p the probability
+-- @param ... transforms and functions
+-- @treturn Transform
+-- @usage augment.Sometimes(0.3, augment.RandomStroke{ width = 1 })
+function M.Sometimes(p, ...)
+   local name = "augment.Sometimes"
+   check_probability(name, p, 2)
+   local children = check_children(name, { ... }, 2)
+   local t = transform.new({ name = name, kind = "sometimes", p = p, children = children }, { p = p }, 2)
+   return t
+end
+
+--- The same under torchvision's name.
+-- @tparam table list transforms and functions; `p` (0.5), `seed`
+-- @treturn Transform
+function M.RandomApply(list)
+   local name = "augment.RandomApply"
+   local children, o, named = split(name, list, { seed = options.optional, p = 0.5 }, 2)
+   check_probability(name, o.p, 2)
+   local t = transform.new({ name = name, kind = "sometimes", p = o.p, children = children }, named, 2)
+   return t
+end
+
+--- All of the steps, in an order drawn for each sample.
+-- @tparam table list transforms and functions (at most 32), and `seed`
+-- @treturn Transform
+function M.RandomOrder(list)
+   local name = "augment.RandomOrder"
+   local children, _, named = split(name, list, { seed = options.optional }, 2, BRANCHES)
+   local t = transform.new({ name = name, kind = "order", children = children }, named, 2)
+   return t
+end
+
+return M
