@@ -263,9 +263,6 @@ class Bench:
     def memory(self):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
-    def version(self):
-        return torch.__version__
-
 
 def main():
     bench = Bench()

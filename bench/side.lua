@@ -6,25 +6,6 @@ local nn = siamese.nn
 
 local bench = {}
 
---- Multiply-adds of one image through the network, counted as convolutions and linear layers run.
-local function count_macs(net, input)
-   local F, macs, originals = siamese.core.F, 0, {}
-   for _, name in ipairs{ "conv2d", "conv2d_norm", "linear" } do
-      local original = F[name]
-      originals[name] = original
-      F[name] = function(x, weight, ...)
-         local y = original(x, weight, ...)
-         macs = macs + y:numel() * (weight:numel() // weight:size(1))
-         return y
-      end
-   end
-   siamese.no_grad(net, input)
-   for name, original in pairs(originals) do
-      F[name] = original
-   end
-   return macs // input:size(1)
-end
-
 function bench.load(name, batch, c, h, w, threads)
    siamese.set_threads(threads // 1 | 0)
    siamese.manual_seed(0)
@@ -39,11 +20,9 @@ function bench.load(name, batch, c, h, w, threads)
    bench.twin = siamese.Twin{ encoder = bench.net, distance = "l2" }
    bench.loss = siamese.losses.Contrastive{ margin = 1 }
    bench.sgd = siamese.optim.SGD(bench.net:parameters(), { lr = 1e-4, momentum = 0.9 })
-   bench.net:eval()
-   local macs = count_macs(bench.net, bench.a)
    bench.step()
    bench.embed()
-   return macs
+   return bench.net:summary{ input = { 1, c // 1 | 0, h // 1 | 0, w // 1 | 0 } }.multiply_adds
 end
 
 function bench.step()

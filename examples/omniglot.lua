@@ -131,29 +131,16 @@ end
 local function train(twin, set, o, deadline)
    local warp = siamese.augment.Affine{ rotation = 12, shear = 0.2, scale = { 0.8, 1.2 },
       translation = 0.06 * o.size, seed = o.seed }
-   local loss = siamese.losses.NTXent{ temperature = o.temperature }
-   local optimizer = optim.AdamW(twin:parameters(), { lr = o.rate, weight_decay = o.decay })
-   local start, step, shown = siamese.clock(), 0, 0
-   local line = siamese.progress.new{ batches = math.maxinteger, seconds = deadline - start,
-      label = "training" }
-   twin:train()
-   for indices, labels in data.class_batches(set, { classes = o.classes, samples = o.samples,
-      groups = set.alphabets, groups_per_batch = o.alphabets, seed = o.seed }) do
-      local done = (siamese.clock() - start) / (deadline - start)
-      if done >= 1 then
-         break
-      end
-      local rate = o.rate * math.min(1, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * done))
-      optimizer.param_groups[1].lr = rate
-      optimizer:zero_grad()
-      local value = loss(twin:embed(warp((set:batch(indices)))), labels)
-      value:backward()
-      optimizer:step()
-      step, shown = step + 1, shown + #indices
-      line:update{ images = #indices, loss = value:item() }
-   end
-   line:finish(("trained on %d drawings, %.0f a second"):format(shown,
-      shown / (siamese.clock() - start)))
+   local result = must(siamese.fit{
+      model = twin, loss = siamese.losses.NTXent{ temperature = o.temperature }, set = set, augment = warp,
+      data = function()
+         return data.class_batches(set, { classes = o.classes, samples = o.samples, groups = set.alphabets,
+            groups_per_batch = o.alphabets, seed = o.seed })
+      end,
+      optimizer = optim.AdamW(twin:parameters(), { lr = o.rate, weight_decay = o.decay }),
+      schedule = "cosine", warmup = 100, seconds = deadline - siamese.clock(), progress = "training",
+   })
+   say("trained on %d drawings, %.0f a second", result.images, result.images / result.seconds)
 end
 
 local function run_recipe(o, began)
@@ -175,11 +162,6 @@ end
 
 -- Koch, Zemel, Salakhutdinov 2015.
 
---- Section 3.3: layer-wise rates that fall by 1 % an epoch, momentum that rises linearly, L2.
-local function paper_groups(twin)
-   return { { params = twin.encoder:parameters() }, { params = twin.head:parameters() } }
-end
-
 local function run_paper(o, began)
    o.size = 105
    local set, held = load_background(o)
@@ -187,30 +169,21 @@ local function run_paper(o, began)
    local encoder_net = siamese.models.koch()
    local twin = siamese.Twin{ encoder = encoder_net, head = nn.WeightedL1{ features = 4096 } }
    nn.init.koch_(twin.head)
-   local loss, deadline = siamese.losses.BCEWithLogits{}, began + 60 * o.minutes
-   local optimizer = optim.SGD(paper_groups(twin), { lr = 1e-2, momentum = 0.5, weight_decay = 2e-4 })
-   local warp = siamese.augment.Affine{ rotation = 10, shear = 0.3, scale = { 0.8, 1.2 },
-      translation = 2, p = 0.5, seed = o.seed }
-   local line = siamese.progress.new{ batches = math.maxinteger, seconds = deadline - siamese.clock(),
-      label = "training" }
-   local start = siamese.clock()
-   twin:train()
-   for a, b, same in data.pairs(set, { batch_size = 32, seed = o.seed, groups = set.alphabets }) do
-      local done = (siamese.clock() - start) / (deadline - start)
-      if done >= 1 then
-         break
-      end
-      for _, group in ipairs(optimizer.param_groups) do
-         group.momentum = 0.5 + 0.4 * done
-         group.lr = 1e-2 * 0.99 ^ (200 * done)
-      end
-      optimizer:zero_grad()
-      local value = loss(twin(warp((set:batch(a))), warp((set:batch(b)))), same)
-      value:backward()
-      optimizer:step()
-      line:update{ images = 2 * #a, loss = value:item() }
-   end
-   line:finish()
+   -- Section 3.3: layer-wise rates that fall by 1 % an epoch, momentum that rises linearly, L2.
+   local optimizer = optim.SGD(siamese.models.koch_parameter_groups(twin), { lr = 1e-2 })
+   local schedule = siamese.models.koch_schedule(optimizer, { epochs = 200 })
+   must(siamese.fit{
+      model = twin, loss = siamese.losses.BCEWithLogits{}, set = set, optimizer = optimizer,
+      augment = siamese.augment.Affine{ rotation = 10, shear = 0.3, scale = { 0.8, 1.2 }, translation = 2,
+         p = 0.5, seed = o.seed },
+      data = function()
+         return data.pairs(set, { batch_size = 32, seed = o.seed, groups = set.alphabets })
+      end,
+      callbacks = { on_step_begin = function(state)
+         schedule(200 * state.progress)
+      end },
+      seconds = began + 60 * o.minutes - siamese.clock(), progress = "training",
+   })
    twin:eval()
    --- The head's logit of every query against every support embedding; more alike is closer.
    local function distance(queries, supports)

@@ -63,43 +63,19 @@ local function vary(images)
    return warp(images * gain)
 end
 
-local loss = siamese.losses.NTXent{}
-local optimizer = siamese.optim.AdamW(twin:parameters(), { lr = 1e-3, weight_decay = 1e-3 })
-local start, seconds, shown = siamese.clock(), 60 * options.minutes, 0
-local line = siamese.progress.new{ batches = math.maxinteger, seconds = seconds, label = "training" }
-for indices, labels in data.class_batches(train, { classes = 30, samples = 4, seed = options.seed }) do
-   local done = (siamese.clock() - start) / seconds
-   if done >= 1 then
-      break
-   end
-   optimizer.param_groups[1].lr = 1e-3 * (0.5 + 0.5 * math.cos(math.pi * done))
-   optimizer:zero_grad()
-   local value = loss(twin:embed(vary((train:batch(indices)))), labels)
-   value:backward()
-   optimizer:step()
-   shown = shown + #indices
-   line:update{ images = #indices, loss = value:item() }
-end
-line:finish(("trained on %d pictures, %.0f a second"):format(shown, shown / (siamese.clock() - start)))
+local trained = assert(siamese.fit{
+   model = twin, loss = siamese.losses.NTXent{}, set = train, augment = vary,
+   data = function()
+      return data.class_batches(train, { classes = 30, samples = 4, seed = options.seed })
+   end,
+   optimizer = siamese.optim.AdamW(twin:parameters(), { lr = 1e-3, weight_decay = 1e-3 }),
+   schedule = "cosine", seconds = 60 * options.minutes, progress = "training",
+})
+print(("trained on %d pictures, %.0f a second"):format(trained.images, trained.images / trained.seconds))
 twin:eval()
 
---- Distances of all pairs of the test pictures, and which pairs are of one person.
-local function all_pairs(embed)
-   local embedded = metrics.embed_all(embed, test.images)
-   local n = embedded:size(1)
-   local distances = nn.functional.cdist(embedded, embedded):totable()
-   local labels, list, same = test.labels:totable(), {}, {}
-   for i = 1, n do
-      for j = i + 1, n do
-         list[#list + 1] = distances[i][j]
-         same[#same + 1] = labels[i] == labels[j] and 1 or 0
-      end
-   end
-   return list, same
-end
-
 local function report(name, embed)
-   local distances, same = all_pairs(embed)
+   local distances, same = metrics.all_pairs(metrics.embed_all(embed, test.images), test.labels)
    local oneshot = metrics.few_shot(test, { embed = embed, way = 10, episodes = 400, seed = 1 })
    print(("%-8s verification AUC %.4f, EER %4.1f %%; 10-way one-shot %5.1f %% +- %.1f"):format(name,
       metrics.auc(distances, same), 100 * metrics.equal_error_rate(distances, same),

@@ -34,26 +34,15 @@ print(("twin: %d parameters, %d threads"):format(twin:num_parameters(), siamese.
 -- 3. Training: batches of 32 characters by 4 drawings, warped; each drawing finds its partners.
 local warp = siamese.augment.Affine{ rotation = 10, shear = 0.15, scale = { 0.85, 1.15 },
    translation = 2, seed = options.seed }
-local loss = siamese.losses.NTXent{}
-local optimizer = siamese.optim.AdamW(twin:parameters(), { lr = 2e-3 })
-local start, shown = siamese.clock(), 0
-local line = siamese.progress.new{ batches = math.maxinteger, seconds = options.seconds,
-   label = "training" }
-for indices, labels in data.class_batches(known, { classes = 32, samples = 4, seed = options.seed }) do
-   local done = (siamese.clock() - start) / options.seconds
-   if done >= 1 then
-      break
-   end
-   optimizer.param_groups[1].lr = 2e-3 * (0.5 + 0.5 * math.cos(math.pi * done))
-   optimizer:zero_grad()
-   local value = loss(twin:embed(warp((known:batch(indices)))), labels)
-   value:backward()
-   optimizer:step()
-   shown = shown + #indices
-   line:update{ images = #indices, loss = value:item() }
-end
-line:finish(("trained on %d drawings, %.0f a second"):format(shown,
-   shown / (siamese.clock() - start)))
+local trained = assert(siamese.fit{
+   model = twin, loss = siamese.losses.NTXent{}, set = known, augment = warp,
+   data = function()
+      return data.class_batches(known, { classes = 32, samples = 4, seed = options.seed })
+   end,
+   optimizer = siamese.optim.AdamW(twin:parameters(), { lr = 2e-3 }),
+   schedule = "cosine", seconds = options.seconds, progress = "training",
+})
+print(("trained on %d drawings, %.0f a second"):format(trained.images, trained.images / trained.seconds))
 
 -- 4. The test, on characters never seen: one example of each, then name new drawings.
 twin:eval()

@@ -144,6 +144,91 @@ describe("recording", function()
    end)
 end)
 
+describe("shapes_only", function()
+   it("gives the shapes that arithmetic would, and occupies nothing", function()
+      local before, live = siamese.core.clock(), siamese.memory().live
+      siamese.shapes_only(function()
+         local x, w = siamese.randn(64, 3, 224, 224), siamese.ones(512, 3, 7, 7)
+         local y = siamese.nn.functional.conv2d(x, w, nil, { stride = 2, padding = 3 }):relu()
+         assert.same({ 64, 512, 112, 112 }, y.shape)
+         assert.same({ 64, 512 }, y:mean{ 3, 4 }.shape)
+         assert.is_true(siamese.memory().live - live > 4 * 64 * 512 * 112 * 112)
+      end)
+      assert.is_true(siamese.core.clock() - before < 0.5)
+   end)
+
+   it("makes zeros, and leaves what there was as it is", function()
+      local w = siamese.ones(2, { requires_grad = true })
+      local y = siamese.shapes_only(function()
+         siamese.no_grad(w.mul_, w, 5)
+         return (w + 1) * 3
+      end)
+      assert.same({ 1, 1 }, w:totable())
+      assert.same({ 0, 0 }, y:totable())
+      assert.is_false(y.requires_grad)
+      assert.same({ 2, 2 }, (w + 1):totable())
+   end)
+
+   it("computes integers, which may be indices", function()
+      local y = siamese.shapes_only(function()
+         local i = siamese.tensor({ 1, 2 }, { dtype = "int64" }) + 1
+         assert.same({ 2, 3 }, i:totable())
+         return siamese.ones(3, 4):index_select(1, i)
+      end)
+      assert.same({ 2, 4 }, y.shape)
+   end)
+
+   it("still says what doesn't fit, and ends whatever happens", function()
+      fails("do not broadcast", siamese.shapes_only, function()
+         return siamese.ones(2) + siamese.ones(3)
+      end)
+      assert.same({ 2, 2 }, (siamese.ones(2) + 1):totable())
+   end)
+end)
+
+describe("work", function()
+   local function counted(f)
+      local products, bytes = siamese.work()
+      f()
+      local products_now, bytes_now = siamese.work()
+      return products_now - products, bytes_now - bytes
+   end
+
+   it("counts those of every layer that multiplies", function()
+      local nn = siamese.nn
+      local function products(layer, shape)
+         return (counted(function()
+            layer(siamese.ones(shape))
+         end))
+      end
+      assert.equal(2 * 4 * 3 * (5 * 3), products(nn.Conv1d{ in_channels = 5, out_channels = 4,
+         kernel_size = 3 }, { 2, 5, 5 }))
+      assert.equal(2 * 5 * 4 * 4 * (3 * 2 * 2), products(nn.ConvTranspose2d{ in_channels = 5,
+         out_channels = 3, kernel_size = 2, stride = 2 }, { 2, 5, 4, 4 }))
+      assert.equal(7 * 2 * 6 * 4 * (3 + 6), products(nn.LSTM{ input_size = 3, hidden_size = 6 }, { 7, 2, 3 }))
+      assert.equal(2 * 7 * 2 * 6 * 3 * (5 + 6), products(nn.GRU{ input_size = 5, hidden_size = 6,
+         bidirectional = true }, { 7, 2, 5 }))
+      assert.equal(7 * 2 * 6 * (5 + 6) + 7 * 2 * 6 * (6 + 6), products(nn.RNN{ input_size = 5,
+         hidden_size = 6, num_layers = 2 }, { 7, 2, 5 }))
+   end)
+
+   it("counts multiply-adds and what comes out, run or only shaped", function()
+      local F = siamese.nn.functional
+      local a, b = siamese.ones(2, 6, 9, 9), siamese.ones(4, 3, 3, 3)
+      local function work()
+         F.conv2d(a, b, nil, { groups = 2, stride = 2 })
+         F.linear(siamese.ones(5, 7), siamese.ones(3, 7), siamese.ones(3))
+         siamese.ones(2, 3, 4):matmul(siamese.ones(4, 5))
+         siamese.ones(4):matmul(siamese.ones(4))
+         return siamese.ones(100):view(10, 10):transpose(1, 2)
+      end
+      local products = 2 * 4 * 4 * 4 * (3 * 3 * 3) + 5 * 3 * 7 + 2 * 3 * 5 * 4 + 4
+      local expected = { products, 4 * (2 * 4 * 4 * 4 + 5 * 3 + 2 * 3 * 5 + 1) }
+      assert.same(expected, { counted(work) })
+      assert.same(expected, { counted(function() siamese.shapes_only(work) end) })
+   end)
+end)
+
 describe("gradients of views agree with finite differences:", function()
    local views = {
       reshape = function(x) return x:reshape(4, 6) end,

@@ -4,8 +4,8 @@ local siamese = require "siamese"
 
 local core = siamese.core
 local SKIP = { set_threads = true, set_memory_limit = true, set_isa = true, no_grad = true,
-   enable_grad = true, set_grad_enabled = true, manual_seed = true, set_rng_state = true,
-   save_tensors = true, save_png = true, isatty = true }
+   enable_grad = true, shapes_only = true, set_grad_enabled = true, manual_seed = true,
+   set_rng_state = true, save_tensors = true, save_png = true, isatty = true }
 
 local function tensors()
    local freed = siamese.zeros(2, 2)
@@ -17,13 +17,16 @@ local function tensors()
       siamese.tensor({ { 0, 1, 1 }, { 1, 0, 0 } }, { dtype = "uint8" }),
       siamese.randn(2, 3, { requires_grad = true }), siamese.randn(2, 3, 6, 6):requires_grad_() * 2,
       siamese.tensor{ 0 / 0, 1 / 0, -1 / 0 }, siamese.zeros(1, 1, 1, 1, 1, 1, 1, 2), freed,
-      siamese.zeros(2, 0, 4, 4), siamese.ones(3, 8, 8, { dtype = "uint8" }) }
+      siamese.zeros(2, 0, 4, 4), siamese.ones(3, 8, 8, { dtype = "uint8" }), siamese.randn(2, 3, 5),
+      siamese.randn(16, 5), siamese.randn(16, 4):requires_grad_() }
 end
 
 local function others(random)
    return { 0, 1, 2, 3, -1, -2, 1.5, 1e9, -1e18, 0 / 0, 1 / 0, math.maxinteger, math.mininteger, "",
       "float32", "int64", "x", true, false, print, {}, { 1, 2 }, { 2, 3, 1 }, { 1, "x" }, { { 1, 2 }, { 3 } },
-      { -1, 0 }, { 1 << 40, 1 << 40 }, { dtype = "int64" }, { requires_grad = true }, { keepdim = true },
+      { -1, 0 }, { 1, -1, 2, 0 }, { 1 << 40, 1 << 40 }, "reflect", "circular", { dtype = "int64" },
+      { requires_grad = true }, { keepdim = true }, { output_padding = 1, stride = 2 },
+      "lstm", "gru", "rnn_tanh", { lengths = { 1, 2, 3 } }, { h0 = siamese.randn(3, 4), batch_first = true },
       { kernel_size = random(4), stride = random(3), padding = random(3) - 1 }, { padding = "same" },
       { stride = { 1, 2 }, dilation = 2, groups = random(3) }, { training = true }, { reduction = "none" },
       { margin = 0.5, squared = true }, { p = 1 }, { kernel_size = 1 << 40 }, { stride = 0 },
@@ -33,7 +36,7 @@ end
 describe("the core", function()
    local functions = {}
    for group, list in pairs{ core = core, F = core.F, imaging = core.imaging, optim = core.optim,
-      mining = core.mining } do
+      evaluation = core.evaluation, mining = core.mining } do
       for name, f in pairs(list) do
          if type(f) == "function" and not SKIP[name] then
             functions[#functions + 1] = { group .. "." .. name, f }
@@ -48,8 +51,8 @@ describe("the core", function()
       collectgarbage()
    end)
 
-   it("takes any arguments without harm", function()
-      local generator = siamese.Generator(2024)
+   local function try_all(seed)
+      local generator = siamese.Generator(seed)
       local function random(n)
          return generator:random(n)
       end
@@ -71,6 +74,14 @@ describe("the core", function()
             end
          end
       end
+   end
+
+   it("takes any arguments without harm", function()
+      try_all(2024)
+   end)
+
+   it("takes them where nothing is computed", function()
+      siamese.shapes_only(try_all, 2025)
    end)
 
    it("takes whole layers without memory: an error, and all of it is given back", function()

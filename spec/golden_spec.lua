@@ -1,15 +1,19 @@
---- Every op against PyTorch's values and gradients (spec/golden/golden.lua): from dense and from strided
--- inputs, under every instruction set; and against finite differences.
+--- Every op against PyTorch's values and gradients (spec/golden/golden.lua and layers.lua): from dense and
+-- from strided inputs, under every instruction set; and against finite differences.
 local siamese = require "siamese"
 local support = require "spec.support"
 local cases = require "spec.support_golden"
 
 local golden = support.golden("golden")
+local list = {}
+for _, more in ipairs{ golden.cases, support.golden("layers").cases } do
+   table.move(more, 1, #more, #list + 1, list)
+end
 
-local env = { siamese = siamese, F = siamese.nn.functional, optim = siamese.optim }
+local env = { siamese = siamese, F = siamese.nn.functional, nn = siamese.nn }
 
 describe("PyTorch's values and gradients:", function()
-   for _, case in ipairs(golden.cases) do
+   for _, case in ipairs(list) do
       it(case.name, function()
          support.each_isa(function()
             cases.check(case, false, env)
@@ -20,7 +24,7 @@ describe("PyTorch's values and gradients:", function()
 end)
 
 describe("finite differences:", function()
-   for _, case in ipairs(golden.cases) do
+   for _, case in ipairs(list) do
       if cases.is_smooth(case) then
          it(case.name, function()
             cases.differences(case, env)

@@ -62,6 +62,29 @@ describe("siamese.load_model", function()
       end
    end))
 
+   it("builds every kind of layer again", temporary(function(path)
+      local layers = {
+         nn.Conv2d{ in_channels = 2, out_channels = 3, kernel_size = 3,
+            padding = 1, padding_mode = "reflect" },
+         nn.Conv1d{ in_channels = 2, out_channels = 3, kernel_size = 3, padding = "same" },
+         nn.ConvTranspose2d{ in_channels = 2, out_channels = 3, kernel_size = { 3, 2 }, stride = 2 },
+         nn.Embedding{ num_embeddings = 5, embedding_dim = 2, padding_idx = -1 },
+         nn.GroupNorm{ num_groups = 2, num_channels = 4 }, nn.LocalResponseNorm{ size = 5 },
+         nn.InstanceNorm2d{ num_features = 4, track_running_stats = true, affine = true },
+         nn.GeM{ p = 2.5 }, nn.AdaptiveMaxPool2d{ output_size = { 2, 3 } }, nn.MaxPool1d{ kernel_size = 2 },
+         nn.ConstantPad2d{ padding = { 1, 2, 3, 4 }, value = 0.5 }, nn.ReflectionPad1d{ padding = 1 },
+         nn.PReLU{ num_parameters = 3 }, nn.ELU{ alpha = 0.5 }, nn.Softplus{ beta = 2 }, nn.Hardswish{},
+         nn.RNN{ input_size = 2, hidden_size = 3, nonlinearity = "relu" },
+         nn.GRU{ input_size = 2, hidden_size = 3, bidirectional = true },
+         nn.LSTM{ input_size = 2, hidden_size = 3, num_layers = 2, batch_first = true, dropout = 0.5 } }
+      for _, layer in ipairs(layers) do
+         assert(siamese.save(path, layer))
+         local again = assert(siamese.load_model(path))
+         assert.equal(tostring(layer), tostring(again))
+         same_state(layer, again)
+      end
+   end))
+
    it("brings the preprocessing and the mode along", temporary(function(path)
       local pre = siamese.Preprocess{ size = 28, channels = "grey", mean = 0.1307, std = 0.3081 }
       local twin = siamese.Twin{ encoder = models.lenet5{}, preprocess = pre }:eval()
@@ -171,7 +194,7 @@ describe("a model's record in a file", function()
    local lenet = { name = "models.lenet5", options = { embedding = 2 } }
 
    it("is data, which others may write", function()
-      assert.equal("Sequential", loaded{ format = 1, model = lenet }.__name)
+      assert.equal("LeNet5", loaded{ format = 1, model = lenet }.__name)
    end)
 
    it("that is broken gives nil and a message", function()
@@ -206,7 +229,7 @@ describe("a model's record in a file", function()
    end)
 
    it("of another network than the weights' gives nil and what does not fit", function()
-      refused("does not fit Sequential:\n  9.weight: expected shape [3,120], got [2,120]", { format = 1,
+      refused("does not fit LeNet5:\n  9.weight: expected shape [3,120], got [2,120]", { format = 1,
          model = { name = "models.lenet5", options = { embedding = 3 } } })
    end)
 

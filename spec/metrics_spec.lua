@@ -164,6 +164,58 @@ describe("few-shot accuracy", function()
    end)
 end)
 
+describe("the table of the few-shot papers", function()
+   it("has what few_shot gives for each way and shot, from one pass over the images", function()
+      local set, calls = circle(20, 20, 0.05), 0
+      local function embed(x)
+         calls = calls + x:size(1)
+         return metrics.pixels(x)
+      end
+      local result = metrics.few_shot_table(set, { embed = embed, episodes = 10, seed = 2 })
+      assert.equal(#set, calls)
+      for _, way in ipairs{ 5, 20 } do
+         for _, shot in ipairs{ 1, 5 } do
+            assert.same(metrics.few_shot(set, { embed = metrics.pixels, way = way, shot = shot,
+               queries = 15, episodes = 10, seed = 2 }), result[way][shot])
+         end
+      end
+      assert.matches("^ +1%-shot +5%-shot\n  5%-way +[%d.]+ %+%- [%d.]+ +[%d.]+ %+%- [%d.]+\n 20%-way",
+         tostring(result))
+   end)
+
+   it("says which classes are too small", function()
+      assert.error_matches(function()
+         metrics.few_shot_table(circle(20, 10, 0.05), { embed = metrics.pixels })
+      end, "needs 5 classes with at least 16 samples each")
+      assert.error_matches(function()
+         metrics.few_shot_table(circle(20, 10, 0.05), { embed = metrics.pixels, way = 5 })
+      end, "way and shot must be lists")
+   end)
+end)
+
+describe("embeddings and distances that are not numbers", function()
+   it("are an error, not an answer", function()
+      local set = circle(5, 4, 0.1)
+      assert.error_matches(function()
+         metrics.few_shot(set, { embed = function(x)
+            local y = metrics.pixels(x):clone()
+            y[{ 3, 1 }] = 0 / 0
+            return y
+         end })
+      end, "metrics.few_shot: the embedding of image 3 has a number that is not finite")
+      assert.error_matches(function()
+         metrics.few_shot(set, { embed = metrics.pixels, distance = function(a, b)
+            return siamese.nn.functional.cdist(a, b) * (0 / 0)
+         end })
+      end, "metrics.few_shot: a distance is not a number")
+      local x = siamese.ones(2, 1, 1, 1)
+      assert.error_matches(function()
+         metrics.lake_runs({ { training = x, test = x * math.huge,
+            answers = siamese.tensor({ 1, 2 }, { dtype = "int64" }) } }, metrics.pixels)
+      end, "the embedding of test picture 1 has a number that is not finite")
+   end)
+end)
+
 describe("the one-shot runs", function()
    it("are the mean of the runs' accuracies", function()
       local x = siamese.tensor{ { 1, 0 }, { 0, 1 }, { -1, 0 } }:reshape(3, 2, 1, 1)

@@ -99,6 +99,67 @@ describe("models", function()
          siamese.zeros(1, 2, 28, 28)).shape)
    end)
 
+   it("take every size that their arithmetic allows, and say which they were made for", function()
+      local net = models.conv4{ width = 2 }
+      assert.same({ 1, 2 * 1 * 3 }, net(siamese.zeros(1, 1, 16, 48)).shape)
+      support.fails("models.conv4: the input [1,1,15,48] is too small: its height and width must be at least "
+         .. "16", net, siamese.zeros(1, 1, 15, 48))
+      net = models.conv4{ width = 2, size = { 16, 50 }, num_classes = 4 }
+      assert.same({ 1, 4 }, net(siamese.zeros(1, 1, 17, 48)).shape)
+      support.fails("models.conv4: an input [1,1,16,64] gives 1 x 4 values a channel, and the linear layer "
+         .. "takes 1 x 3: build it with size = {16, 64}", net, siamese.zeros(1, 1, 16, 64))
+      net = models.lenet5{ size = { 12, 32 }, num_classes = 10 }
+      assert.same({ 2, 10 }, net(siamese.zeros(2, 1, 12, 32)).shape)
+      assert.equal(10, net.out_features)
+      support.fails("models.lenet5: the input must be [N,1,H,W], got [2,3,12,32]", net,
+         siamese.zeros(2, 3, 12, 32))
+      assert.equal(61706, models.lenet5{ num_classes = 10, size = 32 }:num_parameters() - 120 * 16 * 11)
+      net = models.koch{ size = 65, filters = { 1, 1, 1, 2 }, features = 3 }
+      assert.same({ 1, 3 }, net(siamese.zeros(1, 1, 65, 65)).shape)
+      support.fails("models.koch: size must be an integer of at least 65", models.koch, { size = 64 })
+   end)
+
+   it("stack linear layers for vectors of any shape", function()
+      local net = models.mlp{ in_features = 12, hidden = { 5, 4 }, embedding = 3, batch_norm = true,
+         dropout = 0.5 }
+      assert.same({ 2, 3 }, net(siamese.randn(2, 3, 2, 2)).shape)
+      assert.equal(12 * 5 + 5 + 10 + 5 * 4 + 4 + 8 + 4 * 3 + 3, net:num_parameters())
+      assert.same({ 2, 4 }, models.mlp{ in_features = 12, hidden = { 4 } }(siamese.randn(2, 12)).shape)
+      assert.same({ 2, 3 }, models.mlp{ in_features = 12, hidden = {}, num_classes = 3 }(
+         siamese.randn(2, 12)).shape)
+      support.fails("models.mlp: the input must have 12 values for each of N, got [2,5]", net,
+         siamese.randn(2, 5))
+      support.fails("models.mlp: option 'in_features' is required", models.mlp, {})
+      support.fails("models.mlp: hidden: 1 must be an integer of at least 1, got 0", models.mlp,
+         { in_features = 2, hidden = { 0 } })
+   end)
+
+   it("train Koch's network layer by layer, as he did", function()
+      local twin = siamese.Twin{ encoder = models.koch{ filters = { 1, 1, 1, 1 }, features = 2 },
+         head = nn.WeightedL1{ features = 2 } }
+      local rates = { 0.1, 0.02, 0.03, 0.04, 0.05, 0.06 }
+      local opt = siamese.optim.SGD(models.koch_parameter_groups(twin, { lr = rates, weight_decay = 0.01 }),
+         { lr = 1 })
+      assert.equal(6, #opt.param_groups)
+      assert.is_true(rawequal(twin.encoder[4].weight, opt.param_groups[2].params[1]))
+      assert.is_true(rawequal(twin.head.linear.bias, opt.param_groups[6].params[2]))
+      local mu = { 0.9, 0.9, 0.9, 0.9, 0.8, 0.7 }
+      local schedule = models.koch_schedule(opt, { momentum = mu, epochs = 10 })
+      for _, epoch in ipairs{ 0, 5, 20 } do
+         schedule(epoch)
+         for i, group in ipairs(opt.param_groups) do
+            assert.near(rates[i] * 0.99 ^ epoch, group.lr, 1e-12)
+            assert.near(0.5 + (mu[i] - 0.5) * math.min(1, epoch / 10), group.momentum, 1e-12)
+            assert.equal(0.01, group.weight_decay)
+         end
+      end
+      support.fails("models.koch_parameter_groups: lr must be a number or a list of 6, got {1, 2}",
+         models.koch_parameter_groups, twin, { lr = { 1, 2 } })
+      support.fails("models.koch_schedule: momentum must be a number or a list of 6, got 'x'",
+         models.koch_schedule, opt, { momentum = "x" })
+      support.fails("models.koch_schedule: expected an optimiser, got nil", models.koch_schedule)
+   end)
+
    it("begin Koch's network with his Gaussians", function()
       siamese.manual_seed(1)
       local net = models.koch{ features = 50, filters = { 8, 8, 8, 16 } }
@@ -121,7 +182,8 @@ describe("models", function()
    it("refuse options that make no sense", function()
       support.fails("models.conv4: unknown option 'widht' (did you mean 'width'?)", models.conv4,
          { widht = 3 })
-      support.fails("models.conv4: size must be an integer of at least 16, got 8", models.conv4, { size = 8 })
+      support.fails("models.conv4: size must be an integer of at least 16 or a table of two such, got 8",
+         models.conv4, { size = 8 })
       support.fails("models.conv4: embedding must be an integer of at least 1, got 0", models.conv4,
          { embedding = 0 })
       support.fails("models.lenet5: embedding must be an integer of at least 1, got x", models.lenet5,
@@ -131,7 +193,7 @@ describe("models", function()
    end)
 
    it("name the shapes when the picture has another size", function()
-      support.fails("linear: input [1,1296] does not end in the 400 features", models.lenet5{},
-         siamese.zeros(1, 1, 44, 44))
+      support.fails("models.lenet5: an input [1,1,44,44] gives 9 x 9 values a channel, and the linear layer "
+         .. "takes 5 x 5: build it with size = {44, 44}", models.lenet5{}, siamese.zeros(1, 1, 44, 44))
    end)
 end)

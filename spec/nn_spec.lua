@@ -18,6 +18,15 @@ describe("layers compute what their functions do:", function()
       { "GELU", {}, flat, F.gelu(flat) },
       { "GELU", { approximate = "tanh" }, flat, F.gelu(flat, { approximate = "tanh" }) },
       { "Sigmoid", {}, flat, flat:sigmoid() },
+      { "ReLU6", {}, flat * 5, (flat * 5):clamp(0, 6) },
+      { "SiLU", {}, flat, flat * flat:sigmoid() },
+      { "Hardsigmoid", {}, flat * 3, (flat / 2 + 0.5):clamp(0, 1) },
+      { "Hardswish", {}, flat * 3, flat * 3 * (flat / 2 + 0.5):clamp(0, 1) },
+      { "ELU", {}, flat, siamese.where(flat:gt(0), flat, flat:expm1()) },
+      { "ELU", { alpha = 0.5 }, flat, siamese.where(flat:gt(0), flat, flat:expm1() * 0.5) },
+      { "Softplus", {}, flat, flat:exp():log1p() },
+      { "Softplus", { beta = 2, threshold = 1 }, flat, siamese.where((flat * 2):gt(1), flat,
+         (flat * 2):exp():log1p() / 2) },
       { "Tanh", {}, flat, flat:tanh() },
       { "Softmax", { dim = 2 }, flat, F.softmax(flat, 2) },
       { "Identity", {}, flat, flat },
@@ -237,6 +246,99 @@ describe("layers without parameters refuse", function()
          { kernel_size = 2, dilation = 1 })
       support.fails("nn.AdaptiveAvgPool2d: output_size must be", nn.AdaptiveAvgPool2d, { output_size = "a" })
       support.fails("nn.Flatten: dim must be an integer", nn.Flatten, { start_dim = 0 })
+   end)
+end)
+
+describe("nn.PReLU", function()
+   it("learns one slope, or one for each channel", function()
+      local x = tensor_of(2, 3, 4, 5)
+      local one, three = nn.PReLU{}, nn.PReLU{ num_parameters = 3, init = 0.5 }
+      assert.same({ 1 }, one.weight.shape)
+      assert.equal(0.25, one.weight:item())
+      support.close(one(x), F.leaky_relu(x, 0.25))
+      support.close(three(x), F.leaky_relu(x, 0.5))
+      three(x):sum():backward()
+      support.close(three.weight.grad, x:clamp(nil, 0):sum({ 1, 3, 4 }))
+      assert.equal("PReLU(num_parameters=3)", tostring(three))
+   end)
+
+   it("names the shapes that do not fit", function()
+      support.fails("prelu: weight must be [1] or [C] for input [2,4], got [3]",
+         nn.PReLU{ num_parameters = 3 }, siamese.zeros(2, 4))
+      support.fails("nn.PReLU: num_parameters must be an integer of at least 1, got 0", nn.PReLU,
+         { num_parameters = 0 })
+   end)
+end)
+
+describe("a pool's only window", function()
+   it("may reach beyond the image with ceil_mode, as PyTorch's", function()
+      local x = tensor_of(1, 2, 2, 5)
+      for _, name in ipairs{ "max_pool2d", "avg_pool2d" } do
+         local whole = F[name](x, { kernel_size = 3, stride = 2, ceil_mode = true })
+         assert.same({ 1, 2, 1, 2 }, whole.shape)
+         support.close(whole, F[name](x, { kernel_size = { 2, 3 }, stride = 2 }))
+         support.gradcheck(function(v)
+            return F[name](v, { kernel_size = 3, stride = 2, ceil_mode = true })
+         end, { tensor_of(1, 1, 2, 5) })
+         support.fails("window 3x3 is larger than input [1,1,1,4]", F[name], siamese.zeros(1, 1, 1, 4),
+            { kernel_size = 3, stride = 2, ceil_mode = true })
+      end
+   end)
+end)
+
+describe("nn.init.trunc_normal_", function()
+   it("draws from a normal distribution cut off at both ends", function()
+      siamese.manual_seed(4)
+      local t = siamese.nn.init.trunc_normal_(siamese.zeros(20000), { mean = 1, std = 2, a = 0, b = 4 })
+      assert.is_true(t:min():item() >= 0 and t:max():item() <= 4)
+      -- The mean of N(1, 2^2) within [0, 4]: 1 + 2 (phi(-1/2) - phi(3/2)) / (Phi(3/2) - Phi(-1/2)).
+      local function phi(z) return math.exp(-z * z / 2) / math.sqrt(2 * math.pi) end
+      local mass = 0.9331928 - 0.3085375
+      assert.near(1 + 2 * (phi(-0.5) - phi(1.5)) / mass, t:mean():item(), 0.03)
+      t = siamese.nn.init.trunc_normal_(siamese.zeros(20000), { std = 0.01 })
+      assert.near(0.01, t:std():item(), 2e-4)
+   end)
+
+   it("refuses an interval that holds next to nothing", function()
+      support.fails("nn.init.trunc_normal_: [5, 6] holds too little of N(0, 1^2) to draw from",
+         siamese.nn.init.trunc_normal_, siamese.zeros(2), { a = 5, b = 6 })
+      support.fails("[1, -1] holds too little", siamese.nn.init.trunc_normal_, siamese.zeros(2),
+         { a = 1, b = -1 })
+      support.fails("expected a tensor, got nil", siamese.nn.init.trunc_normal_)
+   end)
+end)
+
+describe("activations", function()
+   it("keep the order of an image's channels, forward and backward", function()
+      local image = F.max_pool2d(tensor_of(2, 3, 4, 5), { kernel_size = 1 })
+      assert.is_false(image:is_contiguous())
+      for _, name in ipairs{ "relu6", "hardswish", "hardsigmoid", "silu", "elu", "softplus" } do
+         local x = image:detach():requires_grad_()
+         local y = F[name](x)
+         assert.same({ y:stride(1), y:stride(2), y:stride(3), y:stride(4) }, { 60, 1, 15, 3 })
+         support.close(y, F[name](image:contiguous()))
+      end
+   end)
+
+   it("take numbers and integers, too", function()
+      assert.equal(3, F.relu6(3):item())
+      support.close(F.hardswish(siamese.tensor({ -4, 0, 4 }, { dtype = "int64" })), { 0, 0, 4 })
+   end)
+
+   it("refuse options that make no sense", function()
+      support.fails("nn.Softplus: beta must be above 0", nn.Softplus, { beta = 0 })
+      support.fails("softplus: beta must be above 0", F.softplus, tensor_of(2), -1)
+      support.fails("nn.ELU: alpha must be a number", nn.ELU, { alpha = "x" })
+      support.fails("nn.Hardswish: unknown option 'inplace' (it has none)", nn.Hardswish, { inplace = true })
+   end)
+
+   it("blame the line that made them", function()
+      for _, make in ipairs{ function() local layer = nn.Softmax{ dim = 0 } return layer end,
+         function() local layer = nn.Flatten{ start_dim = 0 } return layer end,
+         function() local layer = nn.Softplus{ beta = 0 } return layer end } do
+         local _, message = pcall(make)
+         assert.matches("nn_spec.lua:%d+: nn%.", message)
+      end
    end)
 end)
 

@@ -13,12 +13,12 @@ end
 
 describe("the record of", function()
    it("a model is its name and all its options", function()
-      local o = { in_channels = 3, width = 8, size = 32, embedding = 5 }
+      local o = { in_channels = 3, width = 8, size = 32, embedding = 5, bias = true }
       assert.same({ name = "models.conv4", options = o }, record.of(models.conv4(o)))
-      assert.same({ name = "models.lenet5", options = { in_channels = 1, embedding = 84 } },
+      assert.same({ name = "models.lenet5", options = { in_channels = 1, embedding = 84, size = 28 } },
          record.of(models.lenet5{}))
       assert.same({ name = "models.koch", options = { in_channels = 1, filters = { 1, 2, 3, 4 },
-         features = 2 } }, record.of(models.koch{ filters = { 1, 2, 3, 4 }, features = 2 }))
+         features = 2, size = 105 } }, record.of(models.koch{ filters = { 1, 2, 3, 4 }, features = 2 }))
    end)
 
    it("a model builds the same structure again", function()

@@ -35,6 +35,12 @@ typedef struct sm_node {
 static _Thread_local bool grad_off;
 static _Thread_local uint64_t next_sequence = 1;
 
+static _Thread_local sm_work_done work;
+
+sm_work_done sm_get_work(void) {
+    return work;
+}
+
 bool sm_grad_enabled(void) {
     return !grad_off;
 }
@@ -129,7 +135,7 @@ static bool wants_gradient(const sm_tensor *t) {
 }
 
 static bool will_record(const sm_op *op, int n_in, sm_tensor *const *in) {
-    if (grad_off || !op->backward)
+    if (grad_off || !op->backward || sm_shapes_only())
         return false;
     for (int i = 0; i < n_in; i++)
         if (wants_gradient(in[i]))
@@ -206,8 +212,26 @@ static sm_status make_outputs(sm_call *call, sm_error *err) {
         sm_status status = sm_tensor_new(&call->meta[k], &call->out[k], err);
         if (status != SM_OK)
             return status;
+        work.bytes += call->out[k]->storage->bytes;
     }
     return SM_OK;
+}
+
+/* Is there nothing to compute (sm_set_shapes_only)? Integers are computed all the same:
+ * they may be indices, which must be in range. */
+static bool is_left_out(const sm_call *call) {
+    for (int k = 0; k < call->n_out; k++)
+        if (call->out[k]->dtype != SM_F32)
+            return false;
+    return sm_shapes_only();
+}
+
+static sm_status forward(sm_call *call, sm_error *err) {
+    if (call->op->multiply_adds)
+        work.multiply_adds += call->op->multiply_adds(call);
+    if (!call->op->forward || is_left_out(call))
+        return SM_OK;
+    return call->op->forward(call, err);
 }
 
 sm_status sm_apply(const sm_op *op, int n_in, sm_tensor *const *in, const void *params,
@@ -221,8 +245,8 @@ sm_status sm_apply(const sm_op *op, int n_in, sm_tensor *const *in, const void *
     sm_status status = op->check(&call, err);
     if (status == SM_OK)
         status = make_outputs(&call, err);
-    if (status == SM_OK && op->forward)
-        status = op->forward(&call, err);
+    if (status == SM_OK)
+        status = forward(&call, err);
     if (status == SM_OK && call.record)
         status = record(&call, err);
     for (int k = 0; k < SM_MAX_KEEP; k++)

@@ -34,6 +34,14 @@ static inline void sm_touch(sm_tensor *t) {
     t->storage->version++;
 }
 
+/* What the forwards of the calling thread have taken so far. */
+typedef struct sm_work_done {
+    uint64_t multiply_adds; /* of the ops that count them */
+    uint64_t bytes;         /* of outputs that are no views */
+} sm_work_done;
+
+sm_work_done sm_get_work(void);
+
 /* Once, before the first sm_apply. */
 void sm_graph_init(void);
 

@@ -116,6 +116,9 @@ static header *system_block(size_t rounded, int class_index) {
 
 /* A block from the cache or, setting *grew, from the system. */
 static header *take(size_t rounded, int class_index, bool *grew) {
+    *grew = true;
+    if (class_index == SM_PAGES)
+        return sm_pages_alloc(rounded);
     if (CACHING && class_index == SM_LARGE)
         return sm_region_alloc(rounded, grew);
     header *h = CACHING ? free_lists[class_index] : NULL;
@@ -127,11 +130,8 @@ static header *take(size_t rounded, int class_index, bool *grew) {
     return h;
 }
 
-void *sm_alloc(size_t bytes) {
-    size_t rounded;
-    int c = size_class(bytes, &rounded);
-    if (!CACHING)
-        rounded = bytes;
+/* The block's header, or NULL where the limit or the system refuses. */
+static header *allocate(size_t rounded, int c) {
     pthread_mutex_lock(&lock);
     header *h = NULL;
     bool grew = false;
@@ -155,6 +155,13 @@ void *sm_alloc(size_t bytes) {
             stats.peak = stats.live;
     }
     pthread_mutex_unlock(&lock);
+    return h;
+}
+
+void *sm_alloc(size_t bytes) {
+    size_t rounded;
+    int c = size_class(bytes, &rounded);
+    header *h = allocate(CACHING ? rounded : bytes, c);
     return h ? (char *)h + ALIGNMENT : NULL;
 }
 
@@ -163,6 +170,13 @@ void *sm_calloc(size_t bytes) {
     if (p)
         memset(p, 0, bytes);
     return p;
+}
+
+void *sm_alloc_unwritten(size_t bytes) {
+    if (bytes < LARGE)
+        return sm_calloc(bytes);
+    header *h = allocate(bytes, SM_PAGES);
+    return h ? (char *)h + ALIGNMENT : NULL;
 }
 
 void *sm_realloc(void *block, size_t bytes) {
@@ -185,7 +199,9 @@ void sm_free(void *block) {
     header *h = header_of(block);
     pthread_mutex_lock(&lock);
     stats.live -= h->bytes;
-    if (!CACHING) {
+    if (h->class_index == SM_PAGES) {
+        sm_pages_free(h);
+    } else if (!CACHING) {
         free(h);
     } else {
         if (h->class_index == SM_LARGE) {

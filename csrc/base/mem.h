@@ -27,6 +27,9 @@ typedef struct sm_mem_stats {
 void *sm_alloc(size_t bytes);
 /* The same, filled with zeros. */
 void *sm_calloc(size_t bytes);
+/* Zeros again, but a large block occupies no memory where it isn't written: for what has
+ * a size and will hardly be looked at. It counts as live, and is never kept. */
+void *sm_alloc_unwritten(size_t bytes);
 /* A block with the first min(old, new) bytes of `block`; NULL leaves `block` as it was.
  */
 void *sm_realloc(void *block, size_t bytes);

@@ -233,3 +233,20 @@ void sm_region_trim(void) {
             b->given = true;
         }
 }
+
+sm_block *sm_pages_alloc(size_t bytes) {
+    if (bytes > SIZE_MAX / 4)
+        return NULL;
+    size_t size = (bytes + SM_BLOCK_HEADER + GRAIN - 1) / GRAIN * GRAIN;
+    void *p =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    sm_block *b = p;
+    *b = (sm_block){.bytes = size - SM_BLOCK_HEADER, .class_index = SM_PAGES};
+    return b;
+}
+
+void sm_pages_free(sm_block *b) {
+    munmap(b, b->bytes + SM_BLOCK_HEADER);
+}

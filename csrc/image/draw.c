@@ -2,6 +2,10 @@
  * the highest. */
 #include "image/draw.h"
 
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
 static const char order[] = " 0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ.,:%-+/()=#'!?_<>";
 
 static const uint8_t font[][7] = {
@@ -59,6 +63,37 @@ void sm_draw_rectangle(const sm_canvas *c, int64_t x, int64_t y, int64_t width,
     fill(c, x, bottom - t, right, bottom, color);
     fill(c, x, y + t, x + t, bottom - t, color);
     fill(c, right - t, y + t, right, bottom - t, color);
+}
+
+/* A square brush around (x, y). */
+static void dot(const sm_canvas *c, int64_t x, int64_t y, const uint8_t color[3],
+                int64_t thickness) {
+    x -= (thickness - 1) / 2;
+    y -= (thickness - 1) / 2;
+    fill(c, x, y, x + thickness, y + thickness, color);
+}
+
+/* One dot a pixel along the longer side (`flat`: along x), only where that lies near the
+ * picture. */
+void sm_draw_line(const sm_canvas *c, int64_t x0, int64_t y0, int64_t x1, int64_t y1,
+                  const uint8_t color[3], int64_t thickness) {
+    const bool flat = llabs(x1 - x0) >= llabs(y1 - y0);
+    int64_t from = flat ? x0 : y0, to = flat ? x1 : y1, at = flat ? y0 : x0,
+            rise = flat ? y1 - y0 : x1 - x0;
+    if (from > to) {
+        int64_t swap = from;
+        from = to;
+        to = swap;
+        at += rise;
+        rise = -rise;
+    }
+    const int64_t room = (flat ? c->width : c->height) + thickness, run = to - from;
+    int64_t first = from < -thickness ? -thickness : from, last = to > room ? room : to;
+    for (int64_t i = first; i <= last; i++) {
+        double share = run ? (double)(i - from) / (double)run : 0;
+        int64_t other = at + (int64_t)llround(share * (double)rise);
+        dot(c, flat ? i : other, flat ? other : i, color, thickness);
+    }
 }
 
 static const uint8_t *glyph_of(char letter) {

@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -117,6 +119,22 @@ static bool write_all(FILE *file, const text *header, const sm_tensor *const *te
     return ok && fflush(file) == 0 && fsync(fileno(file)) == 0;
 }
 
+/* Opens the temporary file and holds a lock on it for as long as it is open, which tells
+ * sm_stale_remove that its writer lives. NULL with errno set on failure. Should the sweep
+ * of another process take the new file between the two calls, it is made again. */
+static FILE *open_temporary(const char *path) {
+    for (int attempt = 0; attempt < 8; attempt++) {
+        struct stat info;
+        FILE *file = fopen(path, "wb");
+        if (!file || flock(fileno(file), LOCK_EX) != 0 ||
+            fstat(fileno(file), &info) != 0 || info.st_nlink > 0)
+            return file; /* where there are no locks, there is nothing to hold */
+        fclose(file);
+    }
+    errno = EAGAIN;
+    return NULL;
+}
+
 /* Makes the rename itself durable. Folders that cannot be synchronised are let be. */
 static void sync_folder(const char *path) {
     char folder[4096];
@@ -145,7 +163,7 @@ sm_status sm_st_write(const char *path, const sm_tensor *const *tensors,
         sm_free(header.data);
         return sm_fail(err, SM_ENOMEM, 0, "%s: out of memory", path);
     }
-    FILE *file = fopen(temporary, "wb");
+    FILE *file = open_temporary(temporary);
     int reason = errno;
     bool ok = file && write_all(file, &header, tensors, count);
     if (file) {

@@ -3,7 +3,7 @@
  * The loops are written once (elementwise_impl.h) and compiled for each instruction set;
  * the compiler vectorises them. exp, log, sigmoid and tanh are the project's own
  * polynomials: at most 2 ulp from the exact value over the whole range, infinities, NaN
- * and subnormal results included.
+ * and subnormal results included; expm1 and log1p, made of them, at most 3.
  */
 #ifndef SM_KERNELS_ELEMENTWISE_H
 #define SM_KERNELS_ELEMENTWISE_H
@@ -33,9 +33,14 @@ typedef enum sm_unary {
     SM_ERF,
     SM_LOG1P,
     SM_EXPM1,
-    SM_SOFTPLUS,
-    SM_CLAMP, /* a..b */
-    SM_POW,   /* x^a */
+    SM_SOFTPLUS, /* a: beta, b: the threshold */
+    SM_CLAMP,    /* a..b */
+    SM_POW,      /* x^a */
+    SM_RELU6,
+    SM_HARDSIGMOID,
+    SM_HARDSWISH,
+    SM_SILU,
+    SM_ELU, /* a: alpha */
     SM_UNARY_COUNT
 } sm_unary;
 
@@ -49,6 +54,7 @@ typedef enum sm_binary {
     SM_MINIMUM,
     SM_REMAINDER, /* sign of the divisor */
     SM_FLOOR_DIVIDE,
+    SM_PRELU, /* b: the slope below 0 */
     SM_BINARY_COUNT
 } sm_binary;
 

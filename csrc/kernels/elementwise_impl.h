@@ -60,6 +60,23 @@ static inline float gelu_slope(float x) {
     return 0.5f * (1 + erff(x * SQRT_HALF)) + x * INV_SQRT_2PI * vm_exp(-0.5f * x * x);
 }
 
+/* relu6(x + 3), of which Hardsigmoid and Hardswish are made (Howard et al. 2019, section
+ * 5.2). */
+static inline float hard_gate(float x) {
+    const float z = x + 3;
+    return z < 0 ? 0.0f : z > 6 ? 6.0f : z;
+}
+
+static inline float hardswish_slope(float x) {
+    return x <= -3 ? 0.0f : x < 3 ? x / 3 + 0.5f : 1.0f;
+}
+
+/* x sigmoid(x) (Elfwing, Uchibe, Doya 2018). */
+static inline float silu_slope(float x) {
+    const float g = vm_sigmoid(x);
+    return g * (1 + x * (1 - g));
+}
+
 static inline float power_slope(float x, float a) {
     return a == 0 ? 0.0f : a * powf(x, a - 1);
 }
@@ -84,11 +101,16 @@ UNARY(leaky_, x < 0 ? s.a * x : x)
 UNARY(gelu_, 0.5f * x * (1 + erff(x * SQRT_HALF)))
 UNARY(gelu_tanh_, 0.5f * x * (1 + vm_tanh(gelu_tanh_inner(x))))
 UNARY(erf_, erff(x))
-UNARY(log1p_, log1pf(x))
-UNARY(expm1_, expm1f(x))
-UNARY(softplus_, x > 20 ? x : log1pf(vm_exp(x)))
+UNARY(log1p_, vm_log1p(x))
+UNARY(expm1_, vm_expm1(x))
+UNARY(softplus_, s.a *x > s.b ? x : vm_log1p(vm_exp(s.a * x)) / s.a)
 UNARY(clamp_, x<s.a ? s.a : x> s.b ? s.b : x)
 UNARY(pow_, powf(x, s.a))
+UNARY(relu6_, x<0 ? 0.0f : x> 6 ? 6.0f : x)
+UNARY(hardsigmoid_, hard_gate(x) / 6)
+UNARY(hardswish_, x *hard_gate(x) / 6)
+UNARY(silu_, x *vm_sigmoid(x))
+UNARY(elu_, x > 0 ? x : s.a * vm_expm1(x))
 
 UNARY_GRAD(d_exp, dy *y)
 UNARY_GRAD(d_log, dy / x)
@@ -109,9 +131,14 @@ UNARY_GRAD(d_gelu_tanh, dy *gelu_tanh_slope(x))
 UNARY_GRAD(d_erf, dy *TWO_OVER_SQRT_PI *vm_exp(-x *x))
 UNARY_GRAD(d_log1p, dy / (1 + x))
 UNARY_GRAD(d_expm1, dy *(y + 1))
-UNARY_GRAD(d_softplus, dy *vm_sigmoid(x))
+UNARY_GRAD(d_softplus, s.a *x > s.b ? dy : dy * vm_sigmoid(s.a * x))
 UNARY_GRAD(d_clamp, x<s.a || x> s.b ? 0.0f : dy)
 UNARY_GRAD(d_pow, dy *power_slope(x, s.a))
+UNARY_GRAD(d_relu6, y > 0 && y < 6 ? dy : 0.0f)
+UNARY_GRAD(d_hardsigmoid, x > -3 && x < 3 ? dy / 6 : 0.0f)
+UNARY_GRAD(d_hardswish, dy *hardswish_slope(x))
+UNARY_GRAD(d_silu, dy *silu_slope(x))
+UNARY_GRAD(d_elu, x > 0 ? dy : dy * s.a * vm_exp(x))
 
 static inline float remainder_of(float a, float b) {
     float r = fmodf(a, b);
@@ -127,6 +154,7 @@ BINARY(maximum_, a != a || a > b ? a : b)
 BINARY(minimum_, a != a || a < b ? a : b)
 BINARY(remainder_, remainder_of(a, b))
 BINARY(floor_divide_, floorf(a / b))
+BINARY(prelu_, a > 0 ? a : b * a)
 
 BINARY_GRAD(same_, dy)
 BINARY_GRAD(opposite_, -dy)
@@ -142,6 +170,8 @@ BINARY_GRAD(minimum_a, a < b ? dy : a == b ? 0.5f * dy : 0.0f)
 BINARY_GRAD(minimum_b, b < a ? dy : a == b ? 0.5f * dy : 0.0f)
 BINARY_GRAD(remainder_b, -dy *floorf(a / b))
 BINARY_GRAD(zero_, 0.0f)
+BINARY_GRAD(prelu_a, a > 0 ? dy : b * dy)
+BINARY_GRAD(prelu_b, a > 0 ? 0.0f : a * dy)
 
 const sm_elementwise SUFFIX(sm_elementwise) = {
     .unary = {[SM_EXP] = exp_,
@@ -168,7 +198,12 @@ const sm_elementwise SUFFIX(sm_elementwise) = {
               [SM_EXPM1] = expm1_,
               [SM_SOFTPLUS] = softplus_,
               [SM_CLAMP] = clamp_,
-              [SM_POW] = pow_},
+              [SM_POW] = pow_,
+              [SM_RELU6] = relu6_,
+              [SM_HARDSIGMOID] = hardsigmoid_,
+              [SM_HARDSWISH] = hardswish_,
+              [SM_SILU] = silu_,
+              [SM_ELU] = elu_},
     .unary_grad = {[SM_EXP] = d_exp,
                    [SM_LOG] = d_log,
                    [SM_SQRT] = d_sqrt,
@@ -193,7 +228,12 @@ const sm_elementwise SUFFIX(sm_elementwise) = {
                    [SM_EXPM1] = d_expm1,
                    [SM_SOFTPLUS] = d_softplus,
                    [SM_CLAMP] = d_clamp,
-                   [SM_POW] = d_pow},
+                   [SM_POW] = d_pow,
+                   [SM_RELU6] = d_relu6,
+                   [SM_HARDSIGMOID] = d_hardsigmoid,
+                   [SM_HARDSWISH] = d_hardswish,
+                   [SM_SILU] = d_silu,
+                   [SM_ELU] = d_elu},
     .binary = {[SM_ADD] = add_,
                [SM_SUB] = sub_,
                [SM_MUL] = mul_,
@@ -202,7 +242,8 @@ const sm_elementwise SUFFIX(sm_elementwise) = {
                [SM_MAXIMUM] = maximum_,
                [SM_MINIMUM] = minimum_,
                [SM_REMAINDER] = remainder_,
-               [SM_FLOOR_DIVIDE] = floor_divide_},
+               [SM_FLOOR_DIVIDE] = floor_divide_,
+               [SM_PRELU] = prelu_},
     .binary_grad = {[SM_ADD] = {same_, same_},
                     [SM_SUB] = {same_, opposite_},
                     [SM_MUL] = {mul_a, mul_b},
@@ -211,4 +252,5 @@ const sm_elementwise SUFFIX(sm_elementwise) = {
                     [SM_MAXIMUM] = {maximum_a, maximum_b},
                     [SM_MINIMUM] = {minimum_a, minimum_b},
                     [SM_REMAINDER] = {same_, remainder_b},
-                    [SM_FLOOR_DIVIDE] = {zero_, zero_}}};
+                    [SM_FLOOR_DIVIDE] = {zero_, zero_},
+                    [SM_PRELU] = {prelu_a, prelu_b}}};

@@ -1,11 +1,14 @@
-/* vmath.h: exp, log and tanh as straight-line code that a compiler can vectorise.
+/* vmath.h: exp, log, tanh and their kin as straight-line code that a compiler can
+ * vectorise.
  *
  * exp: x = n ln2 + r with |r| <= ln2/2 (Cody and Waite's two-part ln2), a Taylor
  * polynomial of degree 7 in r (its remainder is below 6e-9), and 2^n put into the
  * exponent in two halves so that results may be subnormal. log: x = 2^e m with m in
  * [sqrt(1/2), sqrt(2)), log m = 2 atanh((m-1)/(m+1)) as its odd series. tanh: a
  * polynomial near 0 (coefficients of Cephes' tanhf, Moshier 1989), 1 - 2/(e^2x + 1)
- * elsewhere.
+ * elsewhere. expm1: its Taylor polynomial of degree 10 within (-1, 1), exp(x) - 1 beyond.
+ * log1p: log(u) of the rounded u = 1 + x, and what the rounding lost over u (Goldberg
+ * 1991, theorem 4).
  */
 #ifndef SM_KERNELS_VMATH_H
 #define SM_KERNELS_VMATH_H
@@ -71,6 +74,26 @@ static inline float vm_log(float x) {
     y = x == INFINITY ? x : y;
     y = x == 0.0f ? -INFINITY : y;
     return x < 0.0f || x != x ? NAN : y;
+}
+
+static inline float vm_expm1(float x) {
+    float p = 1.0f / 3628800.0f;
+    p = p * x + 1.0f / 362880.0f;
+    p = p * x + 1.0f / 40320.0f;
+    p = p * x + 1.0f / 5040.0f;
+    p = p * x + 1.0f / 720.0f;
+    p = p * x + 1.0f / 120.0f;
+    p = p * x + 1.0f / 24.0f;
+    p = p * x + 1.0f / 6.0f;
+    p = p * x + 0.5f;
+    float near = x + x * x * p, far = vm_exp(x) - 1.0f;
+    return fabsf(x) < 1.0f ? near : far;
+}
+
+static inline float vm_log1p(float x) {
+    float u = 1.0f + x, lost = (x - (u - 1.0f)) / u;
+    lost = u > 0.0f && u < INFINITY ? lost : 0.0f;
+    return vm_log(u) + lost;
 }
 
 static inline float vm_sigmoid(float x) {

@@ -105,6 +105,8 @@ void lsm_open_math(lua_State *L);
 void lsm_open_reduce(lua_State *L);
 void lsm_open_gather(lua_State *L);
 void lsm_open_nn(lua_State *L);
+void lsm_open_layers(lua_State *L);
+void lsm_open_sequence(lua_State *L);
 void lsm_open_loss(lua_State *L);
 void lsm_open_optim(lua_State *L);
 void lsm_open_image(lua_State *L);

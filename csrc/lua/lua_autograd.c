@@ -1,4 +1,4 @@
-/* lua_autograd.c: backward, detach, requires_grad, no_grad. */
+/* lua_autograd.c: backward, detach, requires_grad, no_grad; shapes_only, work. */
 #include "lua/state.h"
 
 void lsm_require_grad(lua_State *L, sm_tensor *t, bool on) {
@@ -49,11 +49,11 @@ static int l_backward(lua_State *L) {
     return 0;
 }
 
-static int call_with(lua_State *L, bool grad) {
+static int call_with(lua_State *L, bool (*set)(bool), bool on) {
     luaL_checkany(L, 1);
-    bool was = sm_set_grad_enabled(grad);
+    bool was = set(on);
     int status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
-    sm_set_grad_enabled(was);
+    set(was);
     if (status != LUA_OK)
         return lua_error(L);
     return lua_gettop(L);
@@ -61,12 +61,28 @@ static int call_with(lua_State *L, bool grad) {
 
 /* no_grad(f, ...): f(...) without recording; returns its results. */
 static int l_no_grad(lua_State *L) {
-    return call_with(L, false);
+    return call_with(L, sm_set_grad_enabled, false);
 }
 
 /* enable_grad(f, ...): f(...) with recording, inside a no_grad. */
 static int l_enable_grad(lua_State *L) {
-    return call_with(L, true);
+    return call_with(L, sm_set_grad_enabled, true);
+}
+
+/* shapes_only(f, ...): f(...) without arithmetic, for the shapes that come out: float32
+ * tensors made in it are zeros that occupy next to no memory. A network made in it has
+ * its parameters' shapes, and takes neither time nor memory. */
+static int l_shapes_only(lua_State *L) {
+    return call_with(L, sm_set_shapes_only, true);
+}
+
+/* work(): what forwards have taken so far, two integers that go up: multiply-adds of
+ * convolutions and products of matrices, and bytes that came out. */
+static int l_work(lua_State *L) {
+    sm_work_done done = sm_get_work();
+    lua_pushinteger(L, (lua_Integer)done.multiply_adds);
+    lua_pushinteger(L, (lua_Integer)done.bytes);
+    return 2;
 }
 
 static int l_is_grad_enabled(lua_State *L) {
@@ -83,6 +99,8 @@ static int l_set_grad_enabled(lua_State *L) {
 
 static const luaL_Reg functions[] = {{"no_grad", l_no_grad},
                                      {"enable_grad", l_enable_grad},
+                                     {"shapes_only", l_shapes_only},
+                                     {"work", l_work},
                                      {"is_grad_enabled", l_is_grad_enabled},
                                      {"set_grad_enabled", l_set_grad_enabled},
                                      {NULL, NULL}};

@@ -370,6 +370,16 @@ static int l_rectangle(lua_State *L) {
     return 0;
 }
 
+/* imaging.line(canvas, x0, y0, x1, y1, color, thickness) */
+static int l_line(lua_State *L) {
+    uint8_t color[3];
+    sm_canvas c = check_canvas(L);
+    check_color(L, 6, color);
+    sm_draw_line(&c, check_pixel(L, 2) - 1, check_pixel(L, 3) - 1, check_pixel(L, 4) - 1,
+                 check_pixel(L, 5) - 1, color, check_scale(L, 7));
+    return 0;
+}
+
 /* imaging.text(canvas, x, y, text, color, scale) */
 static int l_text(lua_State *L) {
     uint8_t color[3];
@@ -480,10 +490,11 @@ static int l_glyphs(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"load", l_load},     {"decode", l_decode},       {"load_batch", l_load_batch},
-    {"resize", l_resize}, {"save_png", l_save_png},   {"rectangle", l_rectangle},
-    {"text", l_text},     {"text_size", l_text_size}, {"affine", l_affine},
-    {"warp", l_warp},     {"glyphs", l_glyphs},       {NULL, NULL}};
+    {"load", l_load},     {"decode", l_decode},     {"load_batch", l_load_batch},
+    {"resize", l_resize}, {"save_png", l_save_png}, {"rectangle", l_rectangle},
+    {"line", l_line},     {"text", l_text},         {"text_size", l_text_size},
+    {"affine", l_affine}, {"warp", l_warp},         {"glyphs", l_glyphs},
+    {NULL, NULL}};
 
 void lsm_open_image(lua_State *L) {
     luaL_newlib(L, functions);

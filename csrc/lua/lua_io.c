@@ -1,6 +1,7 @@
 /* lua_io.c: writing safetensors files, as core.save_tensors; lua_load.c reads them.
  * lua/siamese/io.lua says what users see. */
 #include "io/safetensors.h"
+#include "io/stale.h"
 #include "lua/state.h"
 #include "ops/view.h"
 
@@ -64,7 +65,14 @@ static int l_save_tensors(lua_State *L) {
     return 1;
 }
 
-static const luaL_Reg functions[] = {{"save_tensors", l_save_tensors}, {NULL, NULL}};
+/* remove_stale(path): how many parts of killed writers of this file were removed */
+static int l_remove_stale(lua_State *L) {
+    lua_pushinteger(L, sm_stale_remove(luaL_checkstring(L, 1)));
+    return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"save_tensors", l_save_tensors}, {"remove_stale", l_remove_stale}, {NULL, NULL}};
 
 void lsm_open_io(lua_State *L) {
     lsm_functions(L, functions);

@@ -5,6 +5,7 @@
 
 #include "lua/state.h"
 #include "ops/elementwise.h"
+#include "ops/view.h"
 
 #undef l_floor /* a macro of luaconf.h */
 
@@ -123,7 +124,10 @@ UNARY(relu, SM_RELU)
 UNARY(erf, SM_ERF)
 UNARY(log1p, SM_LOG1P)
 UNARY(expm1, SM_EXPM1)
-UNARY(softplus, SM_SOFTPLUS)
+UNARY(relu6, SM_RELU6)
+UNARY(hardsigmoid, SM_HARDSIGMOID)
+UNARY(hardswish, SM_HARDSWISH)
+UNARY(silu, SM_SILU)
 
 /* Functions that keep integers integers, by way of binary ops. */
 static int integer_or_unary(lua_State *L, sm_unary kind, sm_binary binary, int64_t left) {
@@ -171,6 +175,42 @@ static int l_sign(lua_State *L) {
 /* leaky_relu(t, [negative_slope = 0.01]) */
 static int l_leaky_relu(lua_State *L) {
     return apply_unary(L, SM_LEAKY_RELU, (float)luaL_optnumber(L, 2, 0.01), 0);
+}
+
+/* softplus(t, [beta = 1], [threshold = 20]): log(1 + exp(beta t)) / beta, or t itself
+ * where beta t passes the threshold. */
+static int l_softplus(lua_State *L) {
+    const double beta = luaL_optnumber(L, 2, 1), threshold = luaL_optnumber(L, 3, 20);
+    luaL_argcheck(L, beta > 0, 2, "softplus: beta must be above 0");
+    return apply_unary(L, SM_SOFTPLUS, (float)beta, (float)threshold);
+}
+
+/* elu(t, [alpha = 1]): t where it is above 0, else alpha (exp(t) - 1). */
+static int l_elu(lua_State *L) {
+    return apply_unary(L, SM_ELU, (float)luaL_optnumber(L, 2, 1), 0);
+}
+
+/* prelu(t, weight): t where it is above 0, else t times the weight: [1], or [C] for the
+ * channels of [N,C,...]. */
+static int l_prelu(lua_State *L) {
+    static const int args[] = {1, 2};
+    char xs[SM_SHAPE_TEXT], ws[SM_SHAPE_TEXT];
+    sm_binary_params p = {SM_PRELU};
+    lua_settop(L, 2);
+    number_to_tensor(L, 1, NULL);
+    const sm_tensor *x = lsm_check_tensor(L, 1), *w = lsm_check_tensor(L, 2);
+    const bool one = w->ndim == 1 && w->shape[0] == 1;
+    if (!one && (w->ndim != 1 || x->ndim < 2 || w->shape[0] != x->shape[1]))
+        return luaL_argerror(
+            L, 2,
+            lua_pushfstring(L, "prelu: weight must be [1] or [C] for input %s, got %s",
+                            sm_tensor_shape_text(xs, x), sm_tensor_shape_text(ws, w)));
+    sm_reshape_params shape = {.ndim = x->ndim};
+    for (int d = 0; d < x->ndim; d++)
+        shape.shape[d] = d == 1 && !one ? w->shape[0] : 1;
+    lsm_apply(L, &sm_op_reshape, 1, args + 1, &shape);
+    lua_replace(L, 2);
+    return lsm_apply(L, &sm_op_binary, 2, args, &p);
 }
 
 /* gelu(t, [{approximate = "none" | "tanh"}]) */
@@ -334,9 +374,18 @@ static const luaL_Reg methods[] = {{"add", l_add},
                                    {NULL, NULL}};
 
 /* Methods that are also in F. */
-static const luaL_Reg activations[] = {{"relu", l_relu}, {"leaky_relu", l_leaky_relu},
-                                       {"gelu", l_gelu}, {"sigmoid", l_sigmoid},
-                                       {"tanh", l_tanh}, {"softplus", l_softplus},
+static const luaL_Reg activations[] = {{"relu", l_relu},
+                                       {"relu6", l_relu6},
+                                       {"leaky_relu", l_leaky_relu},
+                                       {"prelu", l_prelu},
+                                       {"elu", l_elu},
+                                       {"gelu", l_gelu},
+                                       {"silu", l_silu},
+                                       {"hardswish", l_hardswish},
+                                       {"hardsigmoid", l_hardsigmoid},
+                                       {"sigmoid", l_sigmoid},
+                                       {"tanh", l_tanh},
+                                       {"softplus", l_softplus},
                                        {NULL, NULL}};
 
 static const luaL_Reg metamethods[] = {

@@ -124,8 +124,40 @@ static int l_grad_norm(lua_State *L) {
     return 1;
 }
 
-static const luaL_Reg functions[] = {
-    {"sgd", l_sgd}, {"adam", l_adam}, {"grad_norm", l_grad_norm}, {NULL, NULL}};
+/* Tensor i of the list at `list`, dense float32. */
+static sm_tensor *check_dense(lua_State *L, int list, lua_Integer i) {
+    lua_rawgeti(L, list, i);
+    sm_tensor *t = lsm_to_tensor(L, -1);
+    if (!t || t->dtype != SM_F32 || !sm_tensor_is_contiguous(t))
+        luaL_error(L, "lerp: item %I of list %d is no contiguous float32 tensor",
+                   (LUAI_UACINT)i, list);
+    lua_pop(L, 1);
+    return t;
+}
+
+/* optim.lerp(averages, tensors, weight): averages += weight (tensors - averages) */
+static int l_lerp(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    double weight = luaL_checknumber(L, 3);
+    lua_Integer n = (lua_Integer)lua_rawlen(L, 1);
+    sm_optim_slot *slots = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *slots, 0);
+    for (lua_Integer i = 1; i <= n; i++) {
+        sm_optim_slot slot = {.param = check_dense(L, 1, i),
+                              .grad = check_dense(L, 2, i)};
+        if (!sm_tensor_same_shape(slot.param, slot.grad))
+            luaL_error(L, "lerp: the tensors %I differ in shape", (LUAI_UACINT)i);
+        slots[i - 1] = slot;
+    }
+    sm_lerp_step(weight, slots, n);
+    return 0;
+}
+
+static const luaL_Reg functions[] = {{"sgd", l_sgd},
+                                     {"adam", l_adam},
+                                     {"grad_norm", l_grad_norm},
+                                     {"lerp", l_lerp},
+                                     {NULL, NULL}};
 
 void lsm_open_optim(lua_State *L) {
     luaL_newlib(L, functions);

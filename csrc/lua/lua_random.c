@@ -45,17 +45,25 @@ static sm_tensor *push_sized(lua_State *L, int arg) {
     return t;
 }
 
+static void fill_uniform(lua_State *L, sm_tensor *t, float low, float high) {
+    if (!sm_shapes_only())
+        sm_rng_fill_uniform(lsm_rng(L), sm_f32(t), sm_tensor_numel(t), low, high);
+}
+
+static void fill_normal(lua_State *L, sm_tensor *t, float mean, float std) {
+    if (!sm_shapes_only())
+        sm_rng_fill_normal(lsm_rng(L), sm_f32(t), sm_tensor_numel(t), mean, std);
+}
+
 /* rand(sizes...): uniform in [0, 1). */
 static int l_rand(lua_State *L) {
-    sm_tensor *t = push_sized(L, 1);
-    sm_rng_fill_uniform(lsm_rng(L), sm_f32(t), sm_tensor_numel(t), 0, 1);
+    fill_uniform(L, push_sized(L, 1), 0, 1);
     return 1;
 }
 
 /* randn(sizes...): standard normal. */
 static int l_randn(lua_State *L) {
-    sm_tensor *t = push_sized(L, 1);
-    sm_rng_fill_normal(lsm_rng(L), sm_f32(t), sm_tensor_numel(t), 0, 1);
+    fill_normal(L, push_sized(L, 1), 0, 1);
     return 1;
 }
 
@@ -73,8 +81,7 @@ static sm_tensor *check_fillable(lua_State *L, const char *what) {
 /* t:uniform_([low = 0], [high = 1]) */
 static int l_uniform_(lua_State *L) {
     float low = (float)luaL_optnumber(L, 2, 0), high = (float)luaL_optnumber(L, 3, 1);
-    sm_tensor *t = check_fillable(L, "uniform_");
-    sm_rng_fill_uniform(lsm_rng(L), sm_f32(t), sm_tensor_numel(t), low, high);
+    fill_uniform(L, check_fillable(L, "uniform_"), low, high);
     lua_settop(L, 1);
     return 1;
 }
@@ -84,8 +91,7 @@ static int l_normal_(lua_State *L) {
     float mean = (float)luaL_optnumber(L, 2, 0), std = (float)luaL_optnumber(L, 3, 1);
     luaL_argcheck(L, !(std < 0), 3,
                   "normal_: the standard deviation must not be negative");
-    sm_tensor *t = check_fillable(L, "normal_");
-    sm_rng_fill_normal(lsm_rng(L), sm_f32(t), sm_tensor_numel(t), mean, std);
+    fill_normal(L, check_fillable(L, "normal_"), mean, std);
     lua_settop(L, 1);
     return 1;
 }

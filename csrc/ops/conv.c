@@ -138,6 +138,11 @@ static sm_status run_forward(sm_call *call, sm_conv2d_finish finish, sm_error *e
     return status;
 }
 
+static uint64_t conv2d_multiply_adds(const sm_call *call) {
+    const int64_t *w = call->in[1]->shape;
+    return sm_work(call, w[1] * w[2] * w[3]);
+}
+
 static sm_status conv2d_forward(sm_call *call, sm_error *err) {
     const sm_conv2d_params *p = call->params;
     sm_tensor *bias = NULL;
@@ -241,6 +246,7 @@ const sm_op sm_op_conv2d = {.name = "conv2d",
                             .params_size = sizeof(sm_conv2d_params),
                             .check = conv2d_check,
                             .forward = conv2d_forward,
+                            .multiply_adds = conv2d_multiply_adds,
                             .backward = conv2d_backward};
 
 /* ---- with batch norm ---- */
@@ -319,4 +325,5 @@ const sm_op sm_op_conv2d_norm = {.name = "conv2d",
                                  .n_out = 1,
                                  .params_size = sizeof(sm_conv2d_norm_params),
                                  .check = conv2d_norm_check,
-                                 .forward = conv2d_norm_forward};
+                                 .forward = conv2d_norm_forward,
+                                 .multiply_adds = conv2d_multiply_adds};

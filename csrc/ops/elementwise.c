@@ -5,12 +5,14 @@
 #include <string.h>
 
 static const char *const binary_names[SM_BINARY_COUNT] = {
-    "add", "sub", "mul", "div", "pow", "maximum", "minimum", "remainder", "floor_divide"};
+    "add",     "sub",     "mul",       "div",          "pow",
+    "maximum", "minimum", "remainder", "floor_divide", "prelu"};
 static const char *const unary_names[SM_UNARY_COUNT] = {
-    "exp",     "log",      "sqrt",       "abs",   "neg",  "reciprocal", "square",
-    "sign",    "floor",    "ceil",       "round", "sin",  "cos",        "tanh",
-    "sigmoid", "relu",     "leaky_relu", "gelu",  "gelu", "erf",        "log1p",
-    "expm1",   "softplus", "clamp",      "pow"};
+    "exp",    "log",   "sqrt",        "abs",       "neg",        "reciprocal",
+    "square", "sign",  "floor",       "ceil",      "round",      "sin",
+    "cos",    "tanh",  "sigmoid",     "relu",      "leaky_relu", "gelu",
+    "gelu",   "erf",   "log1p",       "expm1",     "softplus",   "clamp",
+    "pow",    "relu6", "hardsigmoid", "hardswish", "silu",       "elu"};
 static const char *const comparison_names[] = {"eq", "ne", "lt", "le", "gt", "ge"};
 
 sm_status sm_cast(sm_tensor *t, sm_dtype dtype, sm_tensor **out, sm_error *err) {
@@ -40,26 +42,6 @@ static sm_strided walk_of(int operands, const sm_tensor *const *tensors) {
     for (int k = 0; k < operands; k++)
         set_operand(&walk, k, tensors[k]);
     return walk;
-}
-
-sm_status sm_din_unbroadcast(sm_back *back, int i, sm_tensor *full, sm_error *err) {
-    const sm_meta *meta = &back->in_meta[i];
-    sm_tensor *din, *spread;
-    if (full->ndim == meta->ndim &&
-        memcmp(full->shape, meta->shape, (size_t)meta->ndim * sizeof *meta->shape) == 0)
-        return sm_din_give(back, i, full, err);
-    sm_status status = sm_din_zeros(back, i, &din, err);
-    if (status == SM_OK)
-        status = sm_tensor_alias(din, &spread, err);
-    if (status == SM_OK) {
-        sm_broadcast_strides(din, full->ndim, full->shape, spread->stride);
-        spread->ndim = full->ndim;
-        memcpy(spread->shape, full->shape, sizeof spread->shape);
-        sm_tensor_add(spread, full);
-        sm_tensor_unref(spread);
-    }
-    sm_tensor_unref(full);
-    return status;
 }
 
 /* ---- unary ---- */
@@ -137,8 +119,9 @@ static sm_dtype common_dtype(const sm_tensor *a, const sm_tensor *b) {
 
 static sm_status binary_check(sm_call *call, sm_error *err) {
     const sm_binary_params *p = call->params;
-    call->meta[0].dtype =
-        p->kind == SM_DIV ? SM_F32 : common_dtype(call->in[0], call->in[1]);
+    call->meta[0].dtype = p->kind == SM_DIV || p->kind == SM_PRELU
+                              ? SM_F32
+                              : common_dtype(call->in[0], call->in[1]);
     return broadcast(call, 0, binary_names[p->kind], err);
 }
 
@@ -250,6 +233,11 @@ static sm_status binary_operand(sm_back *back, int i, sm_tensor *a, sm_tensor *b
     bool same = p->kind == SM_ADD || (p->kind == SM_SUB && i == 0);
     if (same)
         return sm_din_unbroadcast(back, i, sm_tensor_ref(back->dout[0]), err);
+    /* The gradient of a factor that was repeated: no product is written down. */
+    sm_tensor *own = i == 0 ? a : b, *other = i == 0 ? b : a;
+    if (p->kind == SM_MUL && !sm_tensor_same_shape(own, back->dout[0]) &&
+        sm_tensor_same_shape(other, back->dout[0]))
+        return sm_din_sum(back, i, back->dout[0], other, err);
     sm_meta meta = sm_tensor_meta(back->dout[0]);
     meta.channels_last = sm_tensor_is_channels_last(back->dout[0]);
     sm_status status = sm_tensor_new(&meta, &full, err);

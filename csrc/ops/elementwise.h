@@ -41,8 +41,11 @@ extern const sm_op sm_op_classify;
 /* *out = t as `dtype` (t itself with one more reference where it is), outside the graph.
  */
 sm_status sm_cast(sm_tensor *t, sm_dtype dtype, sm_tensor **out, sm_error *err);
-/* Gives back->din[i] the sum of `full` (one reference is taken over) over the dimensions
- * along which input i was broadcast. */
+/* Gives back->din[i] the sum of x (of x y, of x's shape, where y is not NULL) over the
+ * dimensions along which input i was broadcast. */
+sm_status sm_din_sum(sm_back *back, int i, sm_tensor *x, sm_tensor *y, sm_error *err);
+/* The same for `full` alone, one reference to which is taken over; `full` itself where
+ * input i was not broadcast. */
 sm_status sm_din_unbroadcast(sm_back *back, int i, sm_tensor *full, sm_error *err);
 
 #endif

@@ -178,6 +178,11 @@ static int64_t batch_shape(const matrices *a, const matrices *b, int *ndim,
     return product(*ndim, shape);
 }
 
+static uint64_t matmul_multiply_adds(const sm_call *call) {
+    const sm_tensor *a = call->in[0];
+    return sm_work(call, a->shape[a->ndim - 1]);
+}
+
 static sm_status matmul_forward(sm_call *call, sm_error *err) {
     matrices a, b;
     int ndim;
@@ -293,6 +298,7 @@ const sm_op sm_op_matmul = {.name = "matmul",
                             .save_in = 3,
                             .check = matmul_check,
                             .forward = matmul_forward,
+                            .multiply_adds = matmul_multiply_adds,
                             .backward = matmul_backward};
 
 /* ---- linear ---- */
@@ -404,4 +410,5 @@ const sm_op sm_op_linear = {.name = "linear",
                             .save_in = 3,
                             .check = linear_check,
                             .forward = linear_forward,
+                            .multiply_adds = matmul_multiply_adds,
                             .backward = linear_backward};

@@ -66,7 +66,7 @@ static sm_status batch_norm_check(sm_call *call, sm_error *err) {
 
 /* Sums over pixels are cut into PARTS, whatever the number of threads, so that any number
  * gives the same bits; a part goes by chunks that the cache holds. */
-enum { PARTS = 16, CHUNK = 8192, CHUNK_ROWS = 512 };
+enum { PARTS = 16, CHUNK = 8192, LEAST_ROWS = 64, CHUNK_ROWS = 512 };
 
 /* Everything that the loops over pixels [m, c] need. */
 typedef struct batch_norm {
@@ -88,7 +88,7 @@ static void set_sizes(batch_norm *b, const int64_t *shape, int ndim) {
     for (int d = 2; d < ndim; d++)
         b->m *= shape[d];
     int64_t rows = CHUNK / (b->c ? b->c : 1);
-    b->chunk = rows < 16 ? 16 : rows > CHUNK_ROWS ? CHUNK_ROWS : rows;
+    b->chunk = rows < LEAST_ROWS ? LEAST_ROWS : rows > CHUNK_ROWS ? CHUNK_ROWS : rows;
     b->chunks = (b->m + b->chunk - 1) / b->chunk;
 }
 

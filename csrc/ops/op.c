@@ -82,6 +82,13 @@ sm_status sm_want_ndim(const sm_call *call, int i, const char *name, int ndim,
                    sm_tensor_shape_text(text, call->in[i]));
 }
 
+uint64_t sm_work(const sm_call *call, int64_t each) {
+    uint64_t work = (uint64_t)each;
+    for (int d = 0; d < call->meta[0].ndim; d++)
+        work *= (uint64_t)call->meta[0].shape[d];
+    return work;
+}
+
 void sm_out_like(sm_call *call, int i) {
     call->meta[0] = sm_tensor_meta(call->in[i]);
 }

@@ -70,6 +70,9 @@ typedef struct sm_op {
      * strides and offset from call->in[0] and call->meta[0]. sm_view_backward serves any
      * of them. */
     void (*view)(const sm_call *call, sm_tensor *out);
+    /* Multiplications with an addition that forward takes, after check; NULL where there
+     * are none to speak of. */
+    uint64_t (*multiply_adds)(const sm_call *call);
 } sm_op;
 
 /* The gradient of input i, in one of four ways. The first three give *out, a borrowed
@@ -98,6 +101,8 @@ sm_status sm_want_ndim(const sm_call *call, int i, const char *name, int ndim,
                        const char *layout, sm_error *err);
 /* The op's name in messages. */
 const char *sm_op_label(const sm_op *op, const void *params);
+/* The elements of the first output times `each`, for multiply_adds. */
+uint64_t sm_work(const sm_call *call, int64_t each);
 /* The first output gets the shape and dtype of input i. */
 void sm_out_like(sm_call *call, int i);
 /* The first output is channels-last where an input of its shape is. */

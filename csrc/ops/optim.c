@@ -110,6 +110,20 @@ void sm_adam_step(const sm_adam *o, sm_optim_slot *slots, int64_t count) {
     run(adam_block, &r, slots, count);
 }
 
+static void lerp_block(const void *rule, const sm_optim_slot *slot, int64_t first,
+                       int64_t n) {
+    const float weight = *(const float *)rule;
+    float *restrict w = sm_f32(slot->param) + first;
+    const float *restrict to = sm_f32(slot->grad) + first;
+    for (int64_t i = 0; i < n; i++)
+        w[i] += weight * (to[i] - w[i]);
+}
+
+void sm_lerp_step(double weight, const sm_optim_slot *slots, int64_t count) {
+    const float w = (float)weight;
+    run(lerp_block, &w, slots, count);
+}
+
 double sm_grad_norm(const sm_optim_slot *slots, int64_t count) {
     double sum = 0;
     for (int64_t i = 0; i < count; i++) {

@@ -31,4 +31,8 @@ void sm_adam_step(const sm_adam *o, sm_optim_slot *slots, int64_t count);
 /* The Euclidean norm of all gradients together. */
 double sm_grad_norm(const sm_optim_slot *slots, int64_t count);
 
+/* param += weight * (grad - param), where `grad` stands for any tensor of the same shape:
+ * moving averages. */
+void sm_lerp_step(double weight, const sm_optim_slot *slots, int64_t count);
+
 #endif

@@ -3,14 +3,15 @@
 
 #include "kernels/pool2d.h"
 
-/* PyTorch's rule: with ceil_mode the last window must begin inside the image or its left
- * padding. */
+/* PyTorch's rule: with ceil_mode a window may reach beyond the image, even the only one,
+ * by less than a stride; it must begin inside the image or its left padding. */
 static int64_t out_size(int64_t in, int64_t kernel, int64_t stride, int64_t pad,
                         int64_t dilation, bool ceil_mode) {
     int64_t room = in + 2 * pad - (dilation * (kernel - 1) + 1);
+    room += ceil_mode ? stride - 1 : 0;
     if (room < 0)
         return 0;
-    int64_t out = (room + (ceil_mode ? stride - 1 : 0)) / stride + 1;
+    int64_t out = room / stride + 1;
     return ceil_mode && (out - 1) * stride >= in + pad ? out - 1 : out;
 }
 

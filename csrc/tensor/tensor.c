@@ -14,9 +14,21 @@ static sm_status out_of_memory(size_t bytes, sm_error *err) {
                    bytes);
 }
 
+static _Thread_local bool shapes_only;
+
+bool sm_shapes_only(void) {
+    return shapes_only;
+}
+
+bool sm_set_shapes_only(bool on) {
+    bool was = shapes_only;
+    shapes_only = on;
+    return was;
+}
+
 static sm_storage *storage_new(size_t bytes) {
     sm_storage *s = sm_alloc(sizeof *s);
-    void *data = s ? sm_alloc(bytes) : NULL;
+    void *data = !s ? NULL : shapes_only ? sm_alloc_unwritten(bytes) : sm_alloc(bytes);
     if (!data) {
         sm_free(s);
         return NULL;
@@ -69,7 +81,7 @@ sm_status sm_tensor_new(const sm_meta *meta, sm_tensor **out, sm_error *err) {
 
 sm_status sm_tensor_zeros(const sm_meta *meta, sm_tensor **out, sm_error *err) {
     sm_status status = sm_tensor_new(meta, out, err);
-    if (status == SM_OK)
+    if (status == SM_OK && !shapes_only)
         memset((*out)->storage->data, 0, (*out)->storage->bytes);
     return status;
 }
@@ -176,7 +188,7 @@ static bool copy_turned(sm_tensor *dst, const sm_tensor *src) {
 
 void sm_tensor_copy(sm_tensor *dst, const sm_tensor *src) {
     dst->storage->version++;
-    if (copy_turned(dst, src))
+    if ((shapes_only && dst->dtype == SM_F32) || copy_turned(dst, src))
         return;
     sm_strided w = pair_walk(dst, src);
     sm_strided_run(&w, copy_loops[dst->dtype][src->dtype], NULL);
@@ -205,6 +217,8 @@ static void fill_u8(const void *context, int64_t n, char *const *data,
 
 void sm_tensor_fill(sm_tensor *t, double value) {
     static const sm_strided_fn loops[SM_DTYPE_COUNT] = {fill_f32, fill_i64, fill_u8};
+    if (shapes_only && t->dtype == SM_F32)
+        return;
     sm_strided w = pair_walk(t, NULL);
     sm_strided_run(&w, loops[t->dtype], &value);
     t->storage->version++;

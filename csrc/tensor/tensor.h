@@ -66,6 +66,14 @@ size_t sm_dtype_size(sm_dtype dtype);
 sm_status sm_meta_numel(const sm_meta *meta, const char *what, int64_t *numel,
                         sm_error *err);
 
+/* While it is on, tensors have shapes and no values, in the calling thread: new ones are
+ * zeros that occupy next to no memory (sm_alloc_unwritten), copying and filling float32
+ * ones does nothing, and sm_apply records nothing and leaves forward out where only
+ * float32 comes out. It is how the shapes inside a network are found without computing
+ * it. Returns what was. */
+bool sm_set_shapes_only(bool on);
+bool sm_shapes_only(void);
+
 /* A dense tensor with undefined contents: contiguous, or channels-last if meta says so.
  */
 sm_status sm_tensor_new(const sm_meta *meta, sm_tensor **out, sm_error *err);

@@ -71,6 +71,27 @@ TEST(calloc_clears_a_block_that_was_used) {
     sm_free(p);
 }
 
+TEST(unwritten_blocks_are_zeros_and_count_as_live) {
+    sm_mem_stats before, now;
+    sm_mem_get_stats(&before);
+    char *small = sm_alloc_unwritten(100), *large = sm_alloc_unwritten((size_t)256 << 20);
+    CHECK(small && large && (uintptr_t)large % 64 == 0);
+    CHECK(small[99] == 0 && large[0] == 0 && large[((size_t)256 << 20) - 1] == 0);
+    sm_mem_get_stats(&now);
+    CHECK(now.live >= before.live + ((size_t)256 << 20));
+    large[12345] = 7;
+    large = sm_realloc(large, 20000);
+    CHECK(large && large[12345] == 7 && large[12346] == 0);
+    sm_free(small);
+    sm_free(large);
+    sm_mem_get_stats(&now);
+    CHECK(now.live == before.live);
+    sm_mem_set_limit(before.live + (1 << 20));
+    CHECK(!sm_alloc_unwritten((size_t)1 << 21));
+    sm_mem_set_limit(0);
+    CHECK(!sm_alloc_unwritten(SIZE_MAX - 100));
+}
+
 TEST(realloc_keeps_what_fits) {
     unsigned char *p = sm_realloc(NULL, 100);
     for (int i = 0; i < 100; i++)
@@ -343,6 +364,7 @@ int main(void) {
     RUN(blocks_are_aligned_and_large_enough);
     RUN(every_size_fits_its_class);
     RUN(calloc_clears_a_block_that_was_used);
+    RUN(unwritten_blocks_are_zeros_and_count_as_live);
     RUN(realloc_keeps_what_fits);
     RUN(a_steady_state_asks_the_system_for_nothing);
     RUN(what_is_live_and_its_peak_are_counted);

@@ -162,6 +162,18 @@ function M.rectangle(canvas, x, y, width, height, opts)
    imaging.rectangle(canvas, x, y, width, height, o.color, o.filled and 0 or o.thickness)
 end
 
+--- Draws a line from (x0, y0) to (x1, y1), both included. What lies outside the canvas is left out.
+-- @tparam tensor canvas uint8 [3,H,W], written to
+-- @tparam number x0
+-- @tparam number y0
+-- @tparam number x1
+-- @tparam number y1
+-- @tparam[opt] table opts `color` (default black), `thickness` (default 1)
+function M.line(canvas, x0, y0, x1, y1, opts)
+   local o = options.check("image.line", opts, { color = { 0, 0, 0 }, thickness = 1 })
+   imaging.line(canvas, x0, y0, x1, y1, o.color, o.thickness)
+end
+
 --- Writes a line of text (ASCII); (x, y) is its top left corner.
 -- @tparam tensor canvas uint8 [3,H,W], written to
 -- @tparam number x

@@ -4,9 +4,9 @@
 --
 -- The table holds all functions on tensors (`siamese.zeros`, `siamese.exp`, ...; most are methods of
 -- tensors, too) and the modules `nn`, `losses`, `distances`, `miners`, `optim`, `data`, `image`, `augment`,
--- `metrics`, `progress` and `models`; `siamese.Twin`, `siamese.Preprocess`, `siamese.save`, `siamese.load`
--- and `siamese.load_model`; `weights` and `record`. `lua5.4 -l siamese` starts a session that has it as a
--- global.
+-- `metrics`, `calibration`, `figure`, `progress` and `models`; `siamese.Twin`, `siamese.Preprocess`,
+-- `siamese.save`, `siamese.load` and `siamese.load_model`; `weights` and `record`. `lua5.4 -l siamese` starts
+-- a session that has it as a global.
 -- @module siamese
 local ok, core = pcall(require, "siamese.core")
 if not ok then
@@ -19,12 +19,14 @@ for name, value in pairs(core) do
    siamese[name] = value
 end
 for _, name in ipairs{ "nn", "distances", "miners", "losses", "optim", "data", "image", "augment", "metrics",
-   "progress", "models", "weights", "record" } do
+   "progress", "models", "weights", "record", "calibration", "figure", "averaging", "checkpoint" } do
    siamese[name] = require("siamese." .. name)
 end
 local io = require "siamese.io"
 siamese.save, siamese.load, siamese.load_model = io.save, io.load, io.load_model
 siamese.Preprocess = require "siamese.preprocess"
+siamese.EarlyStopping, siamese.History = require "siamese.early_stopping", require "siamese.history"
+siamese.fit = require "siamese.fit"
 local twin = require "siamese.twin"
 siamese.Twin = twin.Twin
 siamese.nn.WeightedL1 = twin.WeightedL1

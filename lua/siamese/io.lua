@@ -91,8 +91,8 @@ end
 --- Writes tensors to a file: into a temporary file beside it, made durable, then renamed, so that the
 -- file is there whole or not at all. Float32, int64 and uint8 tensors are written as they are; views are
 -- written as what they show. With a module goes, in the metadata, how it was built (if something can build
--- it again: `siamese.models`, the layers of `siamese.nn`, twins of these), its preprocessing record, and
--- whether it was training: what `siamese.load_model` needs.
+-- it again: `siamese.models`, the layers of `siamese.nn`, twins of these), its preprocessing record, its
+-- calibration, and whether it was training: what `siamese.load_model` needs.
 -- @tparam string path
 -- @tparam tensor|table|Module what a tensor, a table of tensors by name, or a module (its state_dict)
 -- @tparam[opt] table opts `metadata`: a table of strings by string
@@ -169,8 +169,8 @@ local function build(model, bytes)
    return module, why
 end
 
---- Makes the module of a file that `siamese.save` wrote with it: the same layers, weights, preprocessing and
--- mode (training or evaluation), bit by bit.
+--- Makes the module of a file that `siamese.save` wrote with it: the same layers, weights, preprocessing,
+-- calibration and mode (training or evaluation), bit by bit.
 -- @tparam string path
 -- @treturn[1] Module
 -- @treturn[1] table metadata

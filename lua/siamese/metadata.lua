@@ -1,7 +1,8 @@
 --- What a file of weights says of its model, besides the weights: how it was built, how pictures become its
--- input, and whether it was training. It travels as JSON under one key of a safetensors file's metadata;
--- see `siamese.save` and `siamese.load_model`.
+-- input, its calibration, and whether it was training. It travels as JSON under one key of a safetensors
+-- file's metadata; see `siamese.save` and `siamese.load_model`.
 -- @module siamese.metadata
+local calibration = require "siamese.calibration"
 local json = require "siamese.json"
 local Preprocess = require "siamese.preprocess"
 local record = require "siamese.record"
@@ -12,18 +13,21 @@ local M = {}
 M.KEY = "siamese.model"
 
 local FORMAT = 1
-local KNOWN = { format = true, model = true, preprocess = true, training = true }
+local KNOWN = { format = true, model = true, preprocess = true, training = true,
+   calibration = true }
 
 --- The text for a module; nil where there is nothing to say.
 -- @tparam Module module
 -- @treturn ?string
 function M.write(module)
    local model, preprocess = record.of(module), Preprocess.of(module)
-   if not model and not preprocess then
+   local calibrated = calibration.is(module.calibration) and module.calibration or nil
+   if not model and not preprocess and not calibrated then
       return nil
    end
    return json.encode{ format = FORMAT, model = model or nil, training = module.training,
-      preprocess = preprocess and preprocess:options() or nil }
+      preprocess = preprocess and preprocess:options() or nil,
+      calibration = calibrated and calibrated:options() }
 end
 
 local function check(card)
@@ -44,8 +48,8 @@ end
 
 --- Reads the text among a file's metadata.
 -- @tparam table about metadata: strings by string
--- @treturn[1] table `model` (for `record.build`, not yet checked), `preprocess` (a Preprocess), `training`;
---   each may be nil
+-- @treturn[1] table `model` (for `record.build`, not yet checked), `preprocess` (a Preprocess),
+--   `calibration` (a Calibration), `training`; each may be nil
 -- @treturn[2] nil if there is no such text
 -- @treturn[3] nil
 -- @treturn[3] string message: what is wrong with it
@@ -56,12 +60,14 @@ function M.read(about)
    end
    local card, why = json.decode(text)
    why = why or check(card)
-   if not why and card.preprocess ~= nil then
-      local ok, made = pcall(Preprocess, card.preprocess)
-      if ok then
-         card.preprocess = made
-      else
-         why = tostring(made):gsub("^[^\n:]+:%d+: ", "")
+   for key, make in pairs{ preprocess = Preprocess, calibration = calibration.from } do
+      if not why and card[key] ~= nil then
+         local ok, made = pcall(make, card[key])
+         if ok then
+            card[key] = made
+         else
+            why = tostring(made):gsub("^[^\n:]+:%d+: ", "")
+         end
       end
    end
    if why then

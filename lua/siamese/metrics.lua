@@ -1,4 +1,5 @@
---- Evaluation: verification on pairs, and N-way K-shot recognition.
+--- Evaluation: verification on pairs (siamese.metrics.verification), retrieval and clusters
+-- (siamese.metrics.retrieval, siamese.metrics.clustering), and N-way K-shot recognition, below.
 --
 -- Distances are small for what is alike; for similarities pass `-similarity`.
 -- @module siamese.metrics
@@ -7,53 +8,10 @@ local options = require "siamese.options"
 local samplers = require "siamese.data.samplers"
 
 local M = {}
-
---- Everything about a verifier that says "same" up to a threshold on the distance.
--- Pairs with equal distances are one point of the curve, so ties count half in the area (which is
--- Mann and Whitney's statistic).
--- @tparam tensor|table distances [P], at least one
--- @tparam tensor|table same [P], 1 for a pair of one class, 0 for a pair of two
--- @treturn table `auc`, `equal_error_rate` (both NaN unless there are pairs of both kinds),
---   `accuracy` at the best `threshold`, and the curve: `true_positive_rate`, `false_positive_rate`,
---   `thresholds`, float32 [points]
--- @usage local report = metrics.verification(twin:distance(a, b), same)  print(report.auc)
-function M.verification(distances, same)
-   return core.roc(distances, same)
-end
-
---- The area under the ROC curve: how often a same pair is closer than a different one.
--- @tparam tensor|table distances [P]
--- @tparam tensor|table same [P], 1 or 0
--- @treturn number
-function M.auc(distances, same)
-   return core.roc(distances, same).auc
-end
-
---- The rate at which as many same pairs are turned away as different ones are let in.
--- @tparam tensor|table distances [P]
--- @tparam tensor|table same [P], 1 or 0
--- @treturn number
-function M.equal_error_rate(distances, same)
-   return core.roc(distances, same).equal_error_rate
-end
-
---- The threshold that is right most often on these pairs. Choose it on validation pairs.
--- @tparam tensor|table distances [P]
--- @tparam tensor|table same [P], 1 or 0
--- @treturn number threshold
--- @treturn number the accuracy there
-function M.best_threshold(distances, same)
-   local report = core.roc(distances, same)
-   return report.threshold, report.accuracy
-end
-
---- How often "same if the distance is at most the threshold" is right.
--- @tparam tensor distances [P]
--- @tparam tensor same [P], 1 or 0
--- @tparam number threshold
--- @treturn number
-function M.verification_accuracy(distances, same, threshold)
-   return distances:detach():le(threshold):float():eq(same:float()):float():mean():item()
+for _, part in ipairs{ "verification", "retrieval", "clustering" } do
+   for name, fn in pairs(require("siamese.metrics." .. part)) do
+      M[name] = fn
+   end
 end
 
 --- The mean of a list of numbers and the half-width of its 95 % confidence interval,
@@ -112,20 +70,35 @@ local DISTANCES = {
    end,
 }
 
-local function distance_function(name, distance)
+local function distance_function(name, distance, level)
    if type(distance) == "function" then
       return distance
    end
    return DISTANCES[distance] or error(("%s: distance must be 'l2', 'l1', 'cosine' or a function, "
-      .. "got '%s'"):format(name, tostring(distance)), 3)
+      .. "got '%s'"):format(name, tostring(distance)), level)
+end
+
+--- Raises at the caller's caller for an embedding with a number that is not finite: whatever is compared
+-- with it would be called alike, or not, by accident.
+local function check_finite(name, what, embedded)
+   local flat = embedded:reshape(embedded:size(1), -1)
+   local finite = flat:isfinite():float():amin(2)
+   if embedded:numel() > 0 and finite:min():item() == 0 then
+      error(("%s: the embedding of %s %d has a number that is not finite"):format(name, what,
+         finite:argmin(1):item()), 4)
+   end
+   return embedded
 end
 
 --- The class of each query: the one whose support is closest.
-local function answer(query, support, way, shot, distance, rule)
+local function answer(name, query, support, way, shot, distance, rule)
    if rule == "prototype" then
       support = support:reshape(way, shot, support:size(2)):mean(2)
    end
    local scores = distance(query, support)
+   if scores:isnan():sum():item() > 0 then
+      error(name .. ": a distance is not a number", 0)
+   end
    if rule == "nearest" then
       scores = scores:reshape(scores:size(1), way, shot):amin(3)
    end
@@ -141,6 +114,35 @@ local FEW_SHOT = {
    rule = "prototype", batch_size = 256, seed = options.optional, groups = options.optional,
 }
 
+--- Episodes on embeddings; o is checked.
+local function run_episodes(name, set, embedded, o)
+   local distance, accuracies = distance_function(name, o.distance, 4), {}
+   local episodes = samplers.episodes(set, { way = o.way, shot = o.shot, queries = o.queries,
+      episodes = o.episodes, seed = o.seed, groups = o.groups })
+   core.no_grad(function()
+      for support, query, labels in episodes do
+         local answers = answer(name, embedded:index_select(1, query),
+            embedded:index_select(1, support), o.way, o.shot, distance, o.rule)
+         accuracies[#accuracies + 1] = share_right(answers, labels)
+      end
+   end)
+   local accuracy, half = M.interval(accuracies)
+   return { accuracy = accuracy, interval = half, episodes = accuracies }
+end
+
+local function check_few_shot(name, opts, spec)
+   local o = options.check(name, opts, spec, 4)
+   distance_function(name, o.distance, 4)
+   if o.rule ~= "prototype" and o.rule ~= "nearest" then
+      error(("%s: rule must be 'prototype' or 'nearest', got '%s'"):format(name, tostring(o.rule)), 3)
+   end
+   return o
+end
+
+local function embedded_set(name, set, o)
+   return check_finite(name, "image", M.embed_all(o.embed, set.images, o.batch_size))
+end
+
 --- N-way K-shot accuracy over random episodes, with its 95 % interval.
 --
 -- Every image is embedded once; the episodes then work on embeddings.
@@ -150,30 +152,58 @@ local FEW_SHOT = {
 --   "l1", "cosine", or a function of queries [Q,D] and support [S,D] that gives [Q,S]), `rule` (for
 --   more than one shot: "prototype", the mean of a class's support embeddings as in Snell et al. 2017,
 --   or "nearest"), `batch_size`, `seed`, `groups` (see `data.episodes`)
--- @treturn table `accuracy`, `interval` (half-width), `episodes` (the accuracy of each)
+-- @treturn table `accuracy`, `interval` (half-width), `episodes` (the accuracy of each). Raises for
+--   embeddings or distances that are not numbers
 -- @usage
 -- local result = metrics.few_shot(set, { embed = function(x) return twin:embed(x) end, way = 20 })
 -- print(("%.1f %% +- %.1f"):format(100 * result.accuracy, 100 * result.interval))
 function M.few_shot(set, opts)
-   local o = options.check("metrics.few_shot", opts, FEW_SHOT)
-   local distance = distance_function("metrics.few_shot", o.distance)
-   if o.rule ~= "prototype" and o.rule ~= "nearest" then
-      error(("metrics.few_shot: rule must be 'prototype' or 'nearest', got '%s'")
-         :format(tostring(o.rule)), 2)
+   local o = check_few_shot("metrics.few_shot", opts, FEW_SHOT)
+   return run_episodes("metrics.few_shot", set, embedded_set("metrics.few_shot", set, o), o)
+end
+
+local TABLE = options.extend(FEW_SHOT, { way = { 5, 20 }, shot = { 1, 5 }, queries = 15, episodes = 600 })
+
+local function table_text(self)
+   local lines = { "" }
+   for _, shot in ipairs(self.shots) do
+      lines[1] = lines[1] .. ("%16s"):format(shot .. "-shot")
    end
-   local episodes = samplers.episodes(set, { way = o.way, shot = o.shot, queries = o.queries,
-      episodes = o.episodes, seed = o.seed, groups = o.groups })
-   local embedded = M.embed_all(o.embed, set.images, o.batch_size)
-   local accuracies = {}
-   core.no_grad(function()
-      for support, query, labels in episodes do
-         local answers = answer(embedded:index_select(1, query), embedded:index_select(1, support),
-            o.way, o.shot, distance, o.rule)
-         accuracies[#accuracies + 1] = share_right(answers, labels)
+   lines[1] = (" "):rep(7) .. lines[1]
+   for _, way in ipairs(self.ways) do
+      local line = ("%3d-way"):format(way)
+      for _, shot in ipairs(self.shots) do
+         local at = self[way][shot]
+         line = line .. ("%8.2f +- %.2f"):format(100 * at.accuracy, 100 * at.interval)
       end
-   end)
-   local accuracy, half = M.interval(accuracies)
-   return { accuracy = accuracy, interval = half, episodes = accuracies }
+      lines[#lines + 1] = line
+   end
+   return table.concat(lines, "\n")
+end
+
+--- The table of the few-shot papers: 5- and 20-way, 1- and 5-shot, 15 queries a class, 600 episodes
+-- (Snell, Swersky, Zemel 2017, section 3; Vinyals et al. 2016). Every image is embedded once for all.
+-- @tparam Set set of classes that were not trained on, each with at least shots + queries images
+-- @tparam table opts as for `few_shot`, but `way` ({5, 20}) and `shot` ({1, 5}) are lists, `queries` is 15
+--   and `episodes` 600
+-- @treturn table [way][shot] = { accuracy =, interval =, episodes = }; prints as a table in percent
+-- @usage print(metrics.few_shot_table(test, { embed = embed, distance = "cosine", seed = 1 }))
+function M.few_shot_table(set, opts)
+   local name = "metrics.few_shot_table"
+   local o = check_few_shot(name, opts, TABLE)
+   if type(o.way) ~= "table" or type(o.shot) ~= "table" then
+      error(name .. ": way and shot must be lists of numbers", 2)
+   end
+   local embedded = embedded_set(name, set, o)
+   local result = setmetatable({ ways = o.way, shots = o.shot }, { __tostring = table_text })
+   for _, way in ipairs(o.way) do
+      result[way] = {}
+      for _, shot in ipairs(o.shot) do
+         result[way][shot] = run_episodes(name, set, embedded,
+            options.extend(o, { way = way, shot = shot }))
+      end
+   end
+   return result
 end
 
 --- The one-shot runs of Lake, Salakhutdinov, Tenenbaum (2015): each test picture takes the class of
@@ -185,14 +215,15 @@ end
 --   each), `answers` (int64 [M] of each run)
 -- @usage local result = metrics.lake_runs(runs, function(x) return twin:embed(x) end)
 function M.lake_runs(runs, embed, opts)
-   local o = options.check("metrics.lake_runs", opts, { distance = "l2" })
-   local distance = distance_function("metrics.lake_runs", o.distance)
+   local name = "metrics.lake_runs"
+   local o = options.check(name, opts, { distance = "l2" })
+   local distance = distance_function(name, o.distance, 3)
    local accuracies, answers = {}, {}
    core.no_grad(function()
       for i, run in ipairs(runs) do
-         local support = M.embed_all(embed, run.training)
-         answers[i] = answer(M.embed_all(embed, run.test), support, support:size(1), 1, distance,
-            "nearest")
+         local support = check_finite(name, "training picture", M.embed_all(embed, run.training))
+         local query = check_finite(name, "test picture", M.embed_all(embed, run.test))
+         answers[i] = answer(name, query, support, support:size(1), 1, distance, "nearest")
          accuracies[i] = share_right(answers[i], run.answers)
       end
    end)

@@ -9,12 +9,12 @@
 --
 --    optim.SGD({ { params = body, lr = 1e-3 }, { params = head } }, { lr = 1e-2, momentum = 0.9 })
 --
--- `opt.param_groups[i].lr` may be changed at any time.
+-- `opt.param_groups[i].lr` may be changed at any time; `optim.lr_scheduler` has PyTorch's schedules.
 -- @module siamese.optim
 local core = require "siamese.core"
 local options = require "siamese.options"
 
-local M = {}
+local M = { lr_scheduler = require "siamese.lr_scheduler" }
 
 --- @type Optimizer
 local Optimizer = {}

@@ -99,6 +99,14 @@ function M.register_class(name, class, describe, builder)
    describers[class.__instance] = { name = name, describe = describe }
 end
 
+--- Has instances of a class described as those of another are, which they do the same as once they were
+-- changed after a builder made them.
+-- @tparam table class
+-- @tparam table other one that is registered
+function M.describe_as(class, other)
+   describers[class.__instance] = describers[other.__instance]
+end
+
 --- Says how a module was built. For builders, which call it last.
 -- @tparam Module module
 -- @tparam string name the builder's, as registered

@@ -16,6 +16,7 @@
 local core = require "siamese.core"
 local Module = require "siamese.nn.module"
 local Preprocess = require "siamese.preprocess"
+local calibration = require "siamese.calibration"
 local distances = require "siamese.distances"
 local layers = require "siamese.nn.layers"
 local options = require "siamese.options"
@@ -210,22 +211,80 @@ local function quietly(self, f, ...)
    return table.unpack(results, 2, results.n)
 end
 
---- Whether pairs are of one class: similarity at least `threshold` (with a head) or distance at most it.
+--- What a calibration takes for what `forward` gives: distances, or a head's logits turned round.
+local function as_scores(self, values)
+   if core.is_tensor(values) then
+      values = values:detach()
+   elseif type(values) == "table" then
+      values = core.tensor(values)
+   else
+      error("Twin:calibrate: expected what the twin gives for pairs, [P], got " .. type(values), 3)
+   end
+   return self.head and -values or values
+end
+
+--- Gives the twin a threshold and probabilities, from pairs that it was not trained on. They are saved with
+-- it, and `verify` and `probability` go by them. After more training, calibrate anew.
+-- @tparam tensor|table values [P], what the twin gives for the pairs: distances; logits where it has a head
+-- @tparam tensor|table same [P], 1 or 0, both kinds among them
+-- @tparam[opt] table opts of `calibration.fit`: `far` (a wanted rate of false accepts) or `threshold` (on
+--   the distance; on minus the logit), `method`
+-- @treturn Calibration also the twin's field `calibration`
+-- @usage twin:calibrate(distances, same, { far = 1e-3 })
+function Twin:calibrate(values, same, opts)
+   self.calibration = calibration.fit(as_scores(self, values), same, opts)
+   return self.calibration
+end
+
+local function calibrated(self, name)
+   local found = self.calibration
+   if not calibration.is(found) then
+      error(("Twin:%s: the twin is not calibrated; see Twin:calibrate"):format(name), 3)
+   end
+   return found
+end
+
+local function embed_quietly(self, a, b, fn)
+   return quietly(self, function()
+      local ea, eb = self:embed_pair(a, b)
+      if not ea then
+         return nil, eb
+      end
+      return fn(ea, eb)
+   end)
+end
+
+--- Probabilities [N], by the twin's calibration, that pairs are of one class.
 -- @tparam tensor a or pictures, see above
 -- @tparam tensor b
--- @tparam number threshold
+-- @treturn[1] tensor [N]
+-- @treturn[2] nil
+-- @treturn[2] string message about a file that cannot be read
+function Twin:probability(a, b)
+   local by = calibrated(self, "probability")
+   return embed_quietly(self, a, b, function(ea, eb)
+      return by:probability(self.head and -self.head(ea, eb) or measured(self, ea, eb))
+   end)
+end
+
+--- Whether pairs are of one class: distance at most `threshold`, or similarity at least it with a head; by
+-- default by the twin's calibration.
+-- @tparam tensor a or pictures, see above
+-- @tparam tensor b
+-- @tparam[opt] number threshold default the calibration's
 -- @treturn[1] {boolean,...}
 -- @treturn[2] nil
 -- @treturn[2] string message about a file that cannot be read
 -- @usage local same = assert(twin:verify("passport.jpg", "door.jpg", 0.6))[1]
 function Twin:verify(a, b, threshold)
-   if type(threshold) ~= "number" then
-      error("Twin:verify: threshold must be a number, got " .. type(threshold), 2)
+   local by = self.calibration
+   if type(threshold) ~= "number" and (threshold ~= nil or not calibration.is(by)) then
+      error(("Twin:verify: threshold must be a number, got %s%s"):format(type(threshold),
+         threshold == nil and ", and the twin is not calibrated" or ""), 2)
    end
-   local same, why = quietly(self, function()
-      local ea, eb = self:embed_pair(a, b)
-      if not ea then
-         return nil, eb
+   local same, why = embed_quietly(self, a, b, function(ea, eb)
+      if not threshold then
+         return by:same(self.head and -self.head(ea, eb) or measured(self, ea, eb))
       elseif self.head then
          return self.head(ea, eb):sigmoid():ge(threshold)
       end

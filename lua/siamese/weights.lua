@@ -9,6 +9,7 @@
 -- @module siamese.weights
 local core = require "siamese.core"
 local Module = require "siamese.nn.module"
+local calibration = require "siamese.calibration"
 local metadata = require "siamese.metadata"
 local options = require "siamese.options"
 
@@ -303,6 +304,18 @@ local function fit(module, path, state, may)
       { __name = "report", __tostring = function() return text end })
 end
 
+--- Takes over what a file says besides the weights. A calibration belongs to all of a model's weights: with
+-- others, the module's own is void, and with some of its own, the file's.
+local function adopt(module, card, report)
+   if module.preprocess == nil then
+      module.preprocess = card.preprocess
+   end
+   local whole = #report.left_out == 0 and #report.new == 0
+   if type(module.calibrate) == "function" and (calibration.is(module.calibration) or card.calibration) then
+      module.calibration = whole and card.calibration or nil
+   end
+end
+
 --- Reads the file (or takes the table), chooses the state and fits it into the module.
 local function load(module, source, o, may)
    if type(source) == "table" then
@@ -325,13 +338,13 @@ local function load(module, source, o, may)
    elseif state ~= nil then
       why = "holds no state of a module there, but a " .. (is_tensor(state) and "tensor" or type(state))
    end
-   if report and module.preprocess == nil then
+   if report then
       local card
       card, why = metadata.read(about)
-      if card then
-         module.preprocess = card.preprocess
-      elseif why then
+      if why then
          report = nil
+      else
+         adopt(module, card or {}, report)
       end
    end
    if not report then

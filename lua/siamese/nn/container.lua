@@ -81,6 +81,7 @@ M.Sequential = list_class("Sequential")
 function M.Sequential:forward(...)
    return fusion.run(self:children(), ...)
 end
+M.Sequential.is_sequence = M.Sequential.forward
 
 --- A list of modules without a forward of its own. `for i = 1, #list do x = list[i](x) end`
 -- @function ModuleList

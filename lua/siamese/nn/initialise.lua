@@ -67,6 +67,45 @@ function M.normal_(tensor, mean, std)
    return fill("normal_", tensor, "normal_", mean or 0, std or 1)
 end
 
+--- Draws until nothing lies outside [a, b].
+local function truncate(tensor, mean, std, a, b)
+   tensor:normal_(mean, std)
+   if math.min(mean - a, b - mean) > 10 * std then
+      return -- nothing is ever drawn from out there
+   end
+   local function outside()
+      return (tensor:lt(a) + tensor:gt(b)):byte()
+   end
+   local wrong = outside()
+   while wrong:sum():item() > 0 do
+      local again = core.randn(tensor.shape) * std + mean
+      tensor:copy_(core.where(wrong, again, tensor))
+      wrong = outside()
+   end
+end
+
+--- Normal, but within [a, b]: what falls outside is drawn again.
+-- @tparam tensor tensor
+-- @tparam[opt] table opts `mean` (0), `std` (1), `a` (-2), `b` (2); [a, b] must reach to within 3 standard
+--   deviations of the mean and be no narrower than a tenth of one
+-- @treturn tensor
+function M.trunc_normal_(tensor, opts)
+   local name = "nn.init.trunc_normal_"
+   local o = options.check(name, opts, { mean = 0, std = 1, a = -2, b = 2 })
+   for _, key in ipairs{ "mean", "a", "b" } do
+      options.check_number(name, o, key, -math.huge, math.huge)
+   end
+   options.check_number(name, o, "std", 0, math.huge)
+   if o.std == 0 or o.b - o.a < o.std / 10 or o.a - o.mean > 3 * o.std or o.mean - o.b > 3 * o.std then
+      error(("%s: [%g, %g] holds too little of N(%g, %g^2) to draw from"):format(name, o.a, o.b, o.mean,
+         o.std), 2)
+   elseif not core.is_tensor(tensor) then
+      error(("%s: expected a tensor, got %s"):format(name, type(tensor)), 2)
+   end
+   core.no_grad(truncate, tensor, o.mean, o.std, o.a, o.b)
+   return tensor
+end
+
 --- One value everywhere.
 -- @tparam tensor tensor
 -- @tparam number value

@@ -2,41 +2,33 @@
 -- @module siamese.nn.layers
 local core = require "siamese.core"
 local Module = require "siamese.nn.module"
-local init = require "siamese.nn.initialise"
 local options = require "siamese.options"
+local parts = require "siamese.nn.parts"
 
 local F = core.F
 local M = {}
 local required, optional = options.required, options.optional
 
-local function pair_text(value)
-   return type(value) == "table" and ("(%d, %d)"):format(value[1], value[2]) or tostring(value)
-end
+local pair_text, parameter, start = parts.pair_text, parts.parameter, parts.start
+local check_dim, repr_of = parts.check_dim, parts.repr_of
 
-local function parameter(shape)
-   return core.zeros(shape, { requires_grad = true })
-end
-
---- Uniform within 1 / sqrt(fan_in), as PyTorch starts biases (and, by another way, weights).
-local function start(weight, bias, fan_in)
-   init.kaiming_uniform_(weight, { a = math.sqrt(5) })
-   if bias then
-      local bound = fan_in > 0 and 1 / math.sqrt(fan_in) or 0
-      init.uniform_(bias, -bound, bound)
-   end
+local function simple(...)
+   parts.simple(M, ...)
 end
 
 --- 2-D convolution: input [N,C,H,W], output [N,O,OH,OW].
 -- @function Conv2d
 -- @tparam table opts `in_channels`, `out_channels`, `kernel_size` (required); `stride` (1), `padding`
---   (0, a number, a pair, "same" or "valid"), `dilation` (1), `groups` (1), `bias` (true)
+--   (0, a number, a pair, "same" or "valid"), `dilation` (1), `groups` (1), `bias` (true), `padding_mode`
+--   ("zeros", "reflect", "replicate" or "circular")
 -- @usage nn.Conv2d{ in_channels = 1, out_channels = 64, kernel_size = 3, padding = 1 }
 M.Conv2d = Module:extend("Conv2d")
 
 function M.Conv2d:init(opts)
    local name = "nn.Conv2d"
    local o = options.check(name, opts, { in_channels = required, out_channels = required,
-      kernel_size = required, stride = 1, padding = 0, dilation = 1, groups = 1, bias = true }, 4)
+      kernel_size = required, stride = 1, padding = 0, dilation = 1, groups = 1, bias = true,
+      padding_mode = "zeros" }, 4)
    options.check_count(name, o, "in_channels", 1, 4)
    options.check_count(name, o, "out_channels", 1, 4)
    options.check_count(name, o, "groups", 1, 4)
@@ -53,8 +45,13 @@ function M.Conv2d:init(opts)
       padding = options.check_pair(name, o, "padding", 0, 4)
    end
    self.options = o
+   options.check_choice(name, o, "padding_mode", { "zeros", "reflect", "replicate", "circular" }, 4)
+   local dilation = options.check_pair(name, o, "dilation", 1, 4)
+   if o.padding_mode ~= "zeros" then
+      self.around, padding = parts.padding_around(padding, kernel, dilation), 0
+   end
    self.call_options = { stride = options.check_pair(name, o, "stride", 1, 4), padding = padding,
-      dilation = options.check_pair(name, o, "dilation", 1, 4), groups = o.groups }
+      dilation = dilation, groups = o.groups }
    self.fused_options = {}
    for _, activation in ipairs{ "relu", "relu6" } do
       self.fused_options[activation] = options.extend(self.call_options, { activation = activation })
@@ -66,8 +63,13 @@ function M.Conv2d:init(opts)
    start(self.weight, self.bias, o.in_channels // o.groups * kernel[1] * kernel[2])
 end
 
+--- The input with what `padding_mode` puts around it; x itself where that is zeros.
+function M.Conv2d:pad(x)
+   return self.around and F.pad(x, self.around, self.options.padding_mode) or x
+end
+
 function M.Conv2d:forward(x, fused)
-   return F.conv2d(x, self.weight, self.bias,
+   return F.conv2d(self:pad(x), self.weight, self.bias,
       fused and self.fused_options[fused.activation] or self.call_options)
 end
 
@@ -81,6 +83,9 @@ function M.Conv2d:extra_repr()
       if o[key] ~= (key == "padding" and 0 or 1) then
          text = ("%s, %s=%s"):format(text, key, pair_text(o[key]))
       end
+   end
+   if o.padding_mode ~= "zeros" then
+      text = ("%s, padding_mode=%s"):format(text, o.padding_mode)
    end
    return o.bias and text or text .. ", bias=false"
 end
@@ -215,69 +220,6 @@ function M.LayerNorm:extra_repr()
       self.weight ~= nil)
 end
 
---- Layers without parameters: a function of the input and the options, which `check(name, options,
--- level)` has seen.
-local function simple(name, spec, check, forward, repr)
-   local class = Module:extend(name)
-   function class:init(opts)
-      self.options = options.check("nn." .. name, opts, spec, 4)
-      if check then
-         check("nn." .. name, self.options, 5)
-      end
-   end
-   class.forward = forward
-   class.extra_repr = repr
-   M[name] = class
-end
-
-local function check_dim(name, o, level)
-   if math.type(o.dim) ~= "integer" or o.dim == 0 then
-      error(("%s: dim must be an integer (the first is 1, the last -1), got %s"):format(name,
-         options.text(o.dim)), level)
-   end
-end
-
-local function repr_of(...)
-   local keys = { ... }
-   return function(self)
-      local parts = {}
-      for _, key in ipairs(keys) do
-         if self.options[key] ~= nil then
-            parts[#parts + 1] = ("%s=%s"):format(key, pair_text(self.options[key]))
-         end
-      end
-      return table.concat(parts, ", ")
-   end
-end
-
---- Identity{}, ReLU{}, ReLU6{} (max(0, min(6, x))), Sigmoid{}, Tanh{}: any shape.
-simple("Identity", {}, nil, function(_, ...) return ... end)
-simple("ReLU", {}, nil, function(_, x) return F.relu(x) end)
-M.ReLU.activation, M.ReLU.is_activation = "relu", M.ReLU.forward
-simple("ReLU6", {}, nil, function(_, x) return x:clamp(0, 6) end)
-M.ReLU6.activation, M.ReLU6.is_activation = "relu6", M.ReLU6.forward
-simple("Sigmoid", {}, nil, function(_, x) return F.sigmoid(x) end)
-simple("Tanh", {}, nil, function(_, x) return F.tanh(x) end)
-
---- LeakyReLU{ negative_slope = 0.01 }
-simple("LeakyReLU", { negative_slope = 0.01 }, function(name, o, level)
-   options.check_number(name, o, "negative_slope", -math.huge, math.huge, level)
-end, function(self, x)
-   return F.leaky_relu(x, self.options.negative_slope)
-end, repr_of("negative_slope"))
-
---- GELU{ approximate = "none" or "tanh" } (Hendrycks and Gimpel 2016)
-simple("GELU", { approximate = "none" }, function(name, o, level)
-   options.check_choice(name, o, "approximate", { "none", "tanh" }, level)
-end, function(self, x)
-   return F.gelu(x, self.options)
-end, repr_of("approximate"))
-
---- Softmax{ dim = } (required)
-simple("Softmax", { dim = required }, check_dim, function(self, x)
-   return F.softmax(x, self.options.dim)
-end, repr_of("dim"))
-
 --- Dropout{ p = 0.5 } (Srivastava et al. 2014): nothing in evaluation.
 simple("Dropout", { p = 0.5 }, function(name, o, level)
    options.check_number(name, o, "p", 0, 1, level)
@@ -339,9 +281,4 @@ end, function(self, x)
    return F.normalize(x, self.options.dim, self.options.eps)
 end, repr_of("dim"))
 
--- None of these keeps its input or its output: see siamese.nn.fusion.
-for _, class in pairs(M) do
-   class.plain = class.forward
-end
-
-return M
+return parts.mark_plain(M)

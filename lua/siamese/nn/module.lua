@@ -31,7 +31,7 @@ Module.__index = Module
 -- list of children, made when asked for.
 local VALUES, NAMES, KINDS, CHILDREN = {}, {}, {}, {}
 
-local tracer -- called with (module, inputs, outputs) after each forward; see summary
+local tracer -- see Module.trace
 
 local function is_tensor(value)
    return type(value) == "userdata" and core.is_tensor(value)
@@ -45,6 +45,13 @@ end
 --- Whether forwards are being listed (by `summary`): then every layer runs by itself.
 function Module.is_traced()
    return tracer ~= nil
+end
+
+--- Has forwards listed: `enter(module)` is called ahead of each, and `leave(module, what enter gave,
+-- outputs)` behind it. nil ends it.
+-- @tparam ?table new
+function Module.trace(new)
+   tracer = new
 end
 
 --- The name of a module's class, whatever fields it has.
@@ -125,9 +132,9 @@ local function call(self, ...)
    if not tracer then
       return self:forward(...)
    end
-   local depth = tracer.enter()
+   local row = tracer.enter(self)
    local outputs = table.pack(self:forward(...))
-   tracer.leave(self, depth, outputs)
+   tracer.leave(self, row, outputs)
    return table.unpack(outputs, 1, outputs.n)
 end
 
@@ -297,6 +304,18 @@ function Module:named_buffers()
    return named(self, "buffer")
 end
 
+--- The module's own parameters, without those below it, in order.
+-- @treturn {tensor,...}
+function Module:own_parameters()
+   local list, values, kinds = {}, rawget(self, VALUES), rawget(self, KINDS)
+   for _, name in ipairs(rawget(self, NAMES)) do
+      if kinds[name] == "parameter" then
+         list[#list + 1] = values[name]
+      end
+   end
+   return list
+end
+
 --- Parameters in order, each once.
 -- @treturn {tensor,...}
 function Module:parameters()
@@ -445,57 +464,21 @@ function Module:apply(fn)
    return self
 end
 
---- Training mode (batch statistics, dropout), for the module and all below it; returns the module.
+--- Training mode (batch statistics, dropout), for the module and all below it; returns the module. Batch
+-- norms that `freeze` holds stay in evaluation mode.
 -- @tparam[opt=true] boolean on
 function Module:train(on)
    if on == nil then
       on = true
    end
    return self:apply(function(module)
-      module.training = on
+      module.training = on and not module.held
    end)
 end
 
 --- Evaluation mode; returns the module.
 function Module:eval()
    return self:train(false)
-end
-
-local function set_trainable(self, method, on, patterns)
-   local hits = 0
-   for i, pattern in ipairs(patterns) do
-      if type(pattern) ~= "string" then
-         error(("%s: pattern %d is a %s, expected a string"):format(method, i, type(pattern)), 3)
-      end
-   end
-   for name, tensor in self:named_parameters() do
-      local chosen = #patterns == 0
-      for _, pattern in ipairs(patterns) do
-         chosen = chosen or name:find("^" .. pattern) ~= nil
-      end
-      if chosen then
-         hits = hits + 1
-         tensor.requires_grad = on
-         tensor.grad = nil
-      end
-   end
-   if hits == 0 and #patterns > 0 then
-      error(("%s: no parameter's name begins with '%s'"):format(method,
-         table.concat(patterns, "' or '")), 3)
-   end
-   return self
-end
-
---- Stops training the parameters whose names begin with one of the patterns (Lua patterns), or all of
--- them; returns the module.
--- @usage net:freeze("conv1", "layer%d")
-function Module:freeze(...)
-   return set_trainable(self, "freeze", false, { ... })
-end
-
---- The opposite of `freeze`.
-function Module:unfreeze(...)
-   return set_trainable(self, "unfreeze", true, { ... })
 end
 
 --- Lets the gradients of all parameters go.
@@ -526,104 +509,6 @@ function Module:__describe(indent)
    end
    lines[#lines + 1] = indent .. ")"
    return table.concat(lines, "\n")
-end
-
--- What `summary` prints
-
-local function own_parameters(module)
-   local count = 0
-   for name, kind in pairs(rawget(module, KINDS)) do
-      if kind == "parameter" then
-         count = count + rawget(module, VALUES)[name]:numel()
-      end
-   end
-   return count
-end
-
-local function with_commas(n)
-   local text = tostring(n):reverse():gsub("(%d%d%d)", "%1,"):reverse()
-   return (text:gsub("^,", ""))
-end
-
-local function shapes_text(values)
-   local list = {}
-   for i = 1, values.n do
-      list[i] = is_tensor(values[i]) and shape_text(values[i]) or type(values[i])
-   end
-   return #list > 0 and table.concat(list, " ") or "-"
-end
-
---- A tracer that makes one row {layer, output, parameters} for each call, callers above what they call.
-local function row_tracer(names, rows)
-   local depth = 0
-   return {
-      enter = function()
-         depth = depth + 1
-         rows[#rows + 1] = false
-         return #rows
-      end,
-      leave = function(module, row, outputs)
-         depth = depth - 1
-         local name = names[module] or ""
-         rows[row] = { ("  "):rep(depth) .. (name == "" and "" or name .. ": ") .. class_name(module),
-            shapes_text(outputs), own_parameters(module) }
-      end,
-   }
-end
-
---- Zeros of the shapes in {1, 28, 28} or {{1, 28, 28}, {5}}.
-local function example_inputs(opts)
-   local o = options.check("summary", opts, { input = options.required }, 4)
-   if type(o.input) ~= "table" then
-      error("summary: input must be a shape such as {1, 1, 28, 28}, got " .. type(o.input), 3)
-   end
-   local list = {}
-   for i, shape in ipairs(type(o.input[1]) == "table" and o.input or { o.input }) do
-      list[i] = core.zeros(shape)
-   end
-   return list
-end
-
-local function format_rows(rows, total)
-   table.insert(rows, 1, { "layer", "output", "parameters" })
-   rows[#rows + 1] = { "total", "", total }
-   local widths = { 24, 16, 12 }
-   for _, row in ipairs(rows) do
-      row[3] = type(row[3]) == "number" and with_commas(row[3]) or row[3]
-      for i = 1, 3 do
-         widths[i] = math.max(widths[i], #row[i])
-      end
-   end
-   local layout, lines = ("%%-%ds  %%-%ds  %%%ds"):format(table.unpack(widths)), {}
-   for i, row in ipairs(rows) do
-      lines[i] = layout:format(row[1], row[2], row[3])
-   end
-   return table.concat(lines, "\n")
-end
-
---- Runs the network once on zeros, in evaluation mode and without a graph, and lists its layers. A module
--- that is called twice is listed twice and counted once.
--- @tparam table opts `input`: the shape of the input, such as {1, 1, 28, 28}; a list of shapes if
---   there are several inputs
--- @treturn string a table of layers, output shapes and parameter counts
--- @usage print(net:summary{ input = { 1, 1, 28, 28 } })
-function Module:summary(opts)
-   local inputs = example_inputs(opts)
-   local names, modes, rows = {}, {}, {}
-   for name, module in self:named_modules() do
-      names[module], modes[module] = name, module.training
-   end
-   self:eval()
-   tracer = row_tracer(names, rows)
-   local ok, message = pcall(core.no_grad, self, table.unpack(inputs))
-   tracer = nil
-   for module, mode in pairs(modes) do
-      module.training = mode
-   end
-   if not ok then
-      error(message, 0)
-   end
-   return format_rows(rows, self:num_parameters())
 end
 
 return Module

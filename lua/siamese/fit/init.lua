@@ -1,0 +1,80 @@
+--- The training loop, for those who want one: `siamese.fit`.
+--
+--    local result = assert(siamese.fit{
+--       model = twin, loss = siamese.losses.NTXent{},
+--       set = train, augment = warp,
+--       data = function(epoch)
+--          return siamese.data.class_batches(train, { classes = 32, samples = 4, batches = 500,
+--             seed = epoch })
+--       end,
+--       optimizer = siamese.optim.AdamW(twin:parameters(), { lr = 2e-3 }),
+--       schedule = "cosine", warmup = 100, epochs = 20,
+--       validate = function() return accuracy(twin) end, keep_best = true, patience = 5,
+--       checkpoint = { path = "run.ckpt", every_seconds = 60 },
+--       history = siamese.History{ csv = "run.csv" },
+--    })
+--
+-- A step is one step of the optimiser: `accumulate` batches (fewer where an epoch ends), their gradients'
+-- mean, clipped. An epoch ends where the iterator does, or after `steps_per_epoch`. Each piece can be used in
+-- a loop of one's own: siamese.optim.lr_scheduler, siamese.averaging, siamese.EarlyStopping, siamese.History,
+-- siamese.checkpoint.
+--
+-- With a checkpoint that is there already, training goes on where it ended, to the same numbers bit by bit as
+-- if it had not ended, with the same number of threads and the same instruction set. For that the iterator
+-- must depend on nothing but its own seed (or siamese's random numbers when its epoch begins), and what else
+-- draws random numbers must be among `state`, or be `augment`. A schedule or a limit by seconds goes by the
+-- clock, which no two runs share. Options that change the numbers must be those that the checkpoint was
+-- written with, else it is an error; limits (epochs, steps, seconds), patience, the checkpoint's and the
+-- history's options, progress and callbacks may change.
+-- @module siamese.fit
+local check = require "siamese.fit.check"
+local run = require "siamese.fit.run"
+
+--- Trains a model.
+-- @function fit
+-- @tparam table opts
+--
+-- What is trained: `model` (a module); `data`, a function from the number of an epoch to an iterator; `loss`,
+-- called with the model's output and what belongs to it: where the iterator gives two values, images (or
+-- indices) and labels, `loss(model:embed(images), labels)`; where it gives three, both sides and 1 or 0 for
+-- each pair, `loss(model(a, b), same)`. With `set` the iterator's images are indices of it; `augment` is
+-- called with each batch of images. Or `objective` instead of the loss: a function of what the iterator
+-- gives, that returns the loss (and the number of images). `optimizer`; `accumulate` (1: batches a step),
+-- `clip_value`, `clip_norm`.
+--
+-- How long: `epochs`, `steps`, `seconds` (at least one; whichever ends first), `steps_per_epoch`.
+--
+-- Rates: `schedule`, one of optim.lr_scheduler, stepped every `schedule_every` "step" (default) or "epoch"
+-- (ReduceLROnPlateau: with each validation); or "constant", "linear", "cosine" (from the first rates to 0
+-- over the whole run, by its nearest limit) or a function of the share done (0 to 1) and the run's state that
+-- gives a factor; `warmup` (steps in which the factor rises).
+--
+-- Averages: `average`, one of siamese.averaging, updated `average_every` "step" (EMA's default) or "epoch"
+-- (SWA's) from epoch `average_from` (1) on. Averages of each step are validated; at the end the model has the
+-- averages, and batch norm's statistics are measured anew for SWA.
+--
+-- Validation: `validate`, a function of model and run that gives a number or a table of numbers, called in
+-- evaluation mode without a graph, every `validate_every` ({ epochs = 1 }; or { steps = n }; a number means
+-- epochs); `monitor` (which number counts), `mode` ("max" or "min"), `min_delta` (0), `patience` (validations
+-- in a row without an improvement after which it stops; see siamese.EarlyStopping), `keep_best` (false; at
+-- the end the model has its best weights).
+--
+-- Records: `history` (a siamese.History; a record at each validation and each epoch, and every
+-- `history_every` steps), `checkpoint` ({ path =, every_steps =, every_epochs = (1, if nothing else is said),
+-- every_seconds =, resume = true }; also at the end), `state` (by name: whatever else draws random numbers or
+-- changes in training), `progress` (a label or true: a line in the terminal).
+--
+-- `callbacks`: `on_epoch_begin` (also when an epoch goes on from a checkpoint), `on_step_begin`, `on_step`,
+-- `on_epoch`, `on_validation`, `on_checkpoint`, each called with the run's state: `step`, `epoch`, `batch`
+-- (of the epoch), `progress`, `seconds`, `images`, `loss`, `lr`, `metrics`, `best`, `model`, `optimizer`,
+-- `history`. One that returns "stop" ends training.
+-- @treturn[1] table `steps`, `epochs` (whole ones), `images`, `seconds`, `loss` (of the last step),
+--   `metrics`, `best`, `best_at` (which validation), `stopped` ("epochs", "steps", "seconds", "patience" or
+--   "callback"), `resumed` (the step it went on from), `history`. A loss that is not finite raises, before it
+--   gets into the weights
+-- @treturn[2] nil
+-- @treturn[2] string message with the name of the file: the checkpoint that is there is broken, or a
+--   checkpoint or the history cannot be written
+return function(opts)
+   return run(check(opts))
+end

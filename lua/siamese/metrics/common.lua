@@ -1,0 +1,53 @@
+--- What the parts of siamese.metrics share: labels of any kind, names of distances.
+-- @module siamese.metrics.common
+local core = require "siamese.core"
+
+local M = {}
+
+--- Labels as an int64 tensor: numbers as they are, a list of strings (or of anything that can be a key)
+-- numbered in the order in which they come.
+-- @tparam tensor|table labels
+-- @tparam[opt] table known numbers by label so far, added to: labels of two lists that belong together
+-- @treturn tensor int64 [N]
+function M.labels(labels, known)
+   if type(labels) ~= "table" or math.type(labels[1]) ~= nil or labels[1] == nil then
+      return labels
+   end
+   known = known or {}
+   local numbers, count = {}, 0
+   for _ in pairs(known) do
+      count = count + 1
+   end
+   for i, label in ipairs(labels) do
+      if not known[label] then
+         count = count + 1
+         known[label] = count
+      end
+      numbers[i] = known[label]
+   end
+   return core.tensor(numbers, { dtype = "int64" })
+end
+
+local MEASURES = { l2 = true, l1 = true, cosine = true }
+
+--- Raises at the caller's caller unless it is the name of a distance (or a function, where that will do).
+function M.check_distance(name, distance, functions)
+   if MEASURES[distance] or functions and type(distance) == "function" then
+      return
+   end
+   error(("%s: distance must be 'l2', 'l1'%s 'cosine'%s, got '%s'"):format(name,
+      functions and "," or " or", functions and " or a function" or "", tostring(distance)), 3)
+end
+
+--- Calls f; what it raises is raised at the caller's caller, without the C function's own words for its
+-- arguments ("bad argument #1 to '?' (...)").
+function M.blame(name, f, ...)
+   local results = table.pack(pcall(f, ...))
+   if not results[1] then
+      local text = tostring(results[2])
+      error(("%s: %s"):format(name, text:match("^bad argument #%d+ to '[^']*' %((.*)%)$") or text), 3)
+   end
+   return table.unpack(results, 2, results.n)
+end
+
+return M
