@@ -127,6 +127,22 @@ describe("miners that draw", function()
       end
    end)
 
+   it("go on from a saved state as if nothing had been between", function()
+      for _, name in ipairs{ "DistanceWeighted", "UniformHistogram" } do
+         local loss = L.Triplet{ miner = M[name]{ seed = 5 } }
+         loss(x, labels)
+         local state = loss:state_dict()
+         local kept = {}
+         for key, tensor in pairs(state) do
+            kept[key] = tensor:clone()
+         end
+         local want = totals(loss.miner(x, labels))
+         local other = L.Triplet{ miner = M[name]{ seed = 9 } }
+         other:load_state_dict(kept)
+         assert.same(want, totals(other.miner(x, labels)))
+      end
+   end)
+
    it("by distance: as often as one over the density of distances on the sphere", function()
       local miner = M.DistanceWeighted{ seed = 2, cutoff = 0.7, nonzero_loss_cutoff = 1.6 }
       local d = siamese.distances.L2{ normalize = true }:matrix(x):narrow(1, 1, 1):reshape(40):totable()

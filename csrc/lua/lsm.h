@@ -33,6 +33,10 @@ sm_tensor *lsm_opt_tensor(lua_State *L, int arg);
  * with whole values is converted where int64 is wanted. */
 sm_tensor *lsm_cast_arg(lua_State *L, int arg, sm_dtype dtype);
 
+/* The tensor at index `at` with a reference of its own, in a box that is pushed: whatever
+ * finalizers do while the caller allocates, it lives on. */
+sm_tensor *lsm_push_held(lua_State *L, int at);
+
 /* Pushes an empty box; fill *slot with a new reference, then call lsm_account. */
 sm_tensor **lsm_push_box(lua_State *L);
 /* Pushes a new contiguous tensor (undefined contents or zeros); raises when there is no

@@ -53,8 +53,8 @@ static int pointwise(lua_State *L, sm_pointwise_kind kind, const char *option,
 }
 
 /* F.contrastive_loss(distance, same, [{margin = 1, pos_margin = 0, power = 2, reduction =
- * "mean"}]): Hadsell, Chopra, LeCun 2006; same is 1 (or true) for pairs of one class, 0 for
- * pairs of two. power 1: the hinges themselves, not half their squares. */
+ * "mean"}]): Hadsell, Chopra, LeCun 2006; same is 1 (or true) for pairs of one class, 0
+ * for pairs of two. power 1: the hinges themselves, not half their squares. */
 static int l_contrastive_loss(lua_State *L) {
     return pointwise(L, SM_LOSS_CONTRASTIVE, "margin", 1);
 }

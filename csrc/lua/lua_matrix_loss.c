@@ -60,11 +60,13 @@ static const char *const matrix_keys[] = {"labels",
 
 static const char *const reductions[] = {"mean", "mean_nonzero", "sum", "none", NULL};
 
-/* Pushes field `key` (or element `key` of the list at the top, for a number) as a tensor
- * of dtype, or nil. */
+/* The value at the top as a tensor of dtype, held; NULL for nil. */
 static sm_tensor *push_operand(lua_State *L, sm_dtype dtype) {
     int at = lua_gettop(L);
-    return lua_isnil(L, at) ? NULL : lsm_cast_arg(L, at, dtype);
+    if (lua_isnil(L, at))
+        return NULL;
+    lsm_cast_arg(L, at, dtype);
+    return lsm_push_held(L, at);
 }
 
 static sm_tensor *push_field_operand(lua_State *L, const char *key, sm_dtype dtype) {
@@ -124,8 +126,8 @@ static int l_matrix_loss(lua_State *L) {
     lua_settop(L, 3);
     luaL_checktype(L, 3, LUA_TTABLE);
     sm_matrix_loss_params p = check_matrix_params(L);
-    luaL_checkstack(L, 16, "too many values");
-    in[SM_LOSS_MATRIX] = lsm_check_tensor(L, 2);
+    luaL_checkstack(L, 2 * SM_LOSS_OPERANDS + 8, "too many values");
+    in[SM_LOSS_MATRIX] = lsm_push_held(L, 2);
     in[SM_LOSS_LABELS] = push_field_operand(L, "labels", SM_I64);
     in[SM_LOSS_REF_LABELS] = push_field_operand(L, "ref_labels", SM_I64);
     push_lists(L, in + SM_LOSS_LISTS);
@@ -155,7 +157,8 @@ static int l_margin_softmax(lua_State *L) {
     int reduction = opt_choice(L, 3, "reduction", sums);
     p.mean = reduction == 0;
     p.none = reduction == 2;
-    sm_tensor *in[4] = {lsm_check_tensor(L, 1), lsm_cast_arg(L, 2, SM_I64), NULL, NULL};
+    lsm_cast_arg(L, 2, SM_I64);
+    sm_tensor *in[4] = {lsm_push_held(L, 1), lsm_push_held(L, 2), NULL, NULL};
     if (lua_istable(L, 3)) {
         in[2] = push_field_operand(L, "lengths", SM_F32);
         in[3] = push_field_operand(L, "weights", SM_F32);

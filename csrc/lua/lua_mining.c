@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "lua/generator.h"
 #include "lua/state.h"
 #include "ops/mining.h"
@@ -70,52 +71,42 @@ static sm_rng *push_generator(lua_State *L, sm_mine_kind kind) {
     return rng;
 }
 
+/* clang-format off */
+static const char *const select_keys[] = {
+    "labels", "ref_labels", "own", "other", "choose_positive", "choose_negative",
+    "positive_range", "negative_range", "low", "high", "positive", "negative", "epsilon",
+    "tangent", "cutoff", "zero_cutoff", "size", "bins", "positive_each", "negative_each",
+    "generator", NULL};
+/* clang-format on */
+
+static void check_numbers_of(lua_State *L, sm_mine_params *p) {
+    p->low = (float)lsm_opt_number_field(L, 3, "low", -INFINITY);
+    p->high = (float)lsm_opt_number_field(L, 3, "high", INFINITY);
+    p->positive = (float)lsm_opt_number_field(L, 3, "positive", 0);
+    p->negative = (float)lsm_opt_number_field(L, 3, "negative", 0);
+    p->epsilon = (float)lsm_opt_number_field(L, 3, "epsilon", 0);
+    p->tangent = (float)lsm_opt_number_field(L, 3, "tangent", 0);
+    p->cutoff = (float)lsm_opt_number_field(L, 3, "cutoff", 0.5);
+    p->zero_cutoff = (float)lsm_opt_number_field(L, 3, "zero_cutoff", 1.4);
+    luaL_argcheck(L, p->cutoff > 0, 3, "option 'cutoff' must be above 0");
+    p->size = check_count(L, "size", 1);
+    p->bins = check_count(L, "bins", 1);
+    p->each[0] = check_count(L, "positive_each", 1);
+    p->each[1] = check_count(L, "negative_each", 1);
+}
+
 static sm_mine_params check_params(lua_State *L) {
-    static const char *const keys[] = {"labels",
-                                       "ref_labels",
-                                       "own",
-                                       "other",
-                                       "choose_positive",
-                                       "choose_negative",
-                                       "positive_range",
-                                       "negative_range",
-                                       "low",
-                                       "high",
-                                       "positive",
-                                       "negative",
-                                       "epsilon",
-                                       "tangent",
-                                       "cutoff",
-                                       "zero_cutoff",
-                                       "size",
-                                       "bins",
-                                       "positive_each",
-                                       "negative_each",
-                                       "generator",
-                                       NULL};
     sm_mine_params p;
     memset(&p, 0, sizeof p);
     int kind = find_name(luaL_checkstring(L, 1), kind_names);
     luaL_argcheck(L, kind >= 0, 1, "there is no such miner");
-    lsm_check_keys(L, 3, keys);
+    lsm_check_keys(L, 3, select_keys);
     p.kind = (sm_mine_kind)kind;
     p.choice[0] = check_choice(L, "choose_positive");
     p.choice[1] = check_choice(L, "choose_negative");
     check_range(L, "positive_range", p.range[0]);
     check_range(L, "negative_range", p.range[1]);
-    p.low = (float)lsm_opt_number_field(L, 3, "low", -INFINITY);
-    p.high = (float)lsm_opt_number_field(L, 3, "high", INFINITY);
-    p.positive = (float)lsm_opt_number_field(L, 3, "positive", 0);
-    p.negative = (float)lsm_opt_number_field(L, 3, "negative", 0);
-    p.epsilon = (float)lsm_opt_number_field(L, 3, "epsilon", 0);
-    p.tangent = (float)lsm_opt_number_field(L, 3, "tangent", 0);
-    p.cutoff = (float)lsm_opt_number_field(L, 3, "cutoff", 0.5);
-    p.zero_cutoff = (float)lsm_opt_number_field(L, 3, "zero_cutoff", 1.4);
-    luaL_argcheck(L, p.cutoff > 0, 3, "option 'cutoff' must be above 0");
-    p.size = check_count(L, "size", 1);
-    p.bins = check_count(L, "bins", 1);
-    p.each[0] = check_count(L, "positive_each", 1);
-    p.each[1] = check_count(L, "negative_each", 1);
+    check_numbers_of(L, &p);
     return p;
 }
 
@@ -124,7 +115,9 @@ static sm_mine_params check_params(lua_State *L) {
 static sm_tensor *push_field_tensor(lua_State *L, const char *key, sm_dtype dtype) {
     if (lua_getfield(L, 3, key) == LUA_TNIL)
         return NULL;
-    return lsm_cast_arg(L, lua_gettop(L), dtype);
+    int at = lua_gettop(L);
+    lsm_cast_arg(L, at, dtype);
+    return lsm_push_held(L, at);
 }
 
 /* Pushes the lists of a mining and fills them; returns their number. */
@@ -140,11 +133,44 @@ static int push_mined(lua_State *L, const sm_mining *mining) {
     return count;
 }
 
+/* The labels and sizes of the options; what is cast stays on the stack. */
+static sm_pair_source push_source(lua_State *L, const sm_tensor *matrix) {
+    sm_pair_source source = {.name = "mining", .first_operand = 2};
+    luaL_argcheck(L, matrix->ndim == 2, 2, "mining: the matrix must be 2-D [N,M]");
+    source.n = matrix->shape[0];
+    source.m = matrix->shape[1];
+    source.labels = push_field_tensor(L, "labels", SM_I64);
+    source.ref_labels = push_field_tensor(L, "ref_labels", SM_I64);
+    source.own = lsm_opt_integer_field(L, 3, "own", 0) - 1;
+    luaL_argcheck(L, source.own >= -1 && source.own < (int64_t)1 << 40, 3,
+                  "option 'own' must be a column");
+    luaL_argcheck(L, source.labels, 3, "mining: needs labels");
+    return source;
+}
+
+/* A mining in a box that closes it; counts, once more where memory lacked. */
+static sm_mining *push_mining(lua_State *L, const sm_pair_source *source,
+                              sm_tensor *matrix, sm_tensor *other,
+                              const sm_mine_params *p) {
+    static const int args[] = {2, 3, 3};
+    sm_error err;
+    sm_mining *mining = lua_newuserdatauv(L, sizeof *mining, 0);
+    memset(mining, 0, sizeof *mining);
+    luaL_setmetatable(L, LSM_MINING);
+    sm_status status = sm_mining_open(source, matrix, other, p, mining, &err);
+    if (status == SM_ENOMEM) {
+        lua_gc(L, LUA_GCCOLLECT, 0);
+        sm_mem_trim();
+        status = sm_mining_open(source, matrix, other, p, mining, &err);
+    }
+    if (status != SM_OK)
+        lsm_raise(L, status, &err, 3, args);
+    return mining;
+}
+
 /* mining.select(kind, matrix [N,M], options): a, p, n of triplets or a1, p, a2, n of
  * pairs, int64. */
 static int l_select(lua_State *L) {
-    static const int args[] = {2, 3, 3};
-    sm_error err;
     lua_settop(L, 3);
     luaL_checktype(L, 3, LUA_TTABLE);
     sm_mine_params p = check_params(L);
@@ -152,24 +178,10 @@ static int l_select(lua_State *L) {
     sm_rng *rng = push_generator(L, p.kind);
     if (rng)
         p.rng = *rng;
-    sm_tensor *matrix = lsm_check_tensor(L, 2);
-    sm_pair_source source = {.name = "mining", .first_operand = 2};
-    source.labels = push_field_tensor(L, "labels", SM_I64);
-    source.ref_labels = push_field_tensor(L, "ref_labels", SM_I64);
+    sm_tensor *matrix = lsm_push_held(L, 2);
+    sm_pair_source source = push_source(L, matrix);
     sm_tensor *other = push_field_tensor(L, "other", SM_F32);
-    source.own = lsm_opt_integer_field(L, 3, "own", 0) - 1;
-    luaL_argcheck(L, source.own >= -1 && source.own < (int64_t)1 << 40, 3,
-                  "option 'own' must be a column");
-    luaL_argcheck(L, matrix->ndim == 2, 2, "mining: the matrix must be 2-D [N,M]");
-    luaL_argcheck(L, source.labels, 3, "mining: needs labels");
-    source.n = matrix->shape[0];
-    source.m = matrix->shape[1];
-    sm_mining *mining = lua_newuserdatauv(L, sizeof *mining, 0);
-    memset(mining, 0, sizeof *mining);
-    luaL_setmetatable(L, LSM_MINING);
-    sm_status status = sm_mining_open(&source, matrix, other, &p, mining, &err);
-    if (status != SM_OK)
-        return lsm_raise(L, status, &err, 3, args);
+    sm_mining *mining = push_mining(L, &source, matrix, other, &p);
     int count = push_mined(L, mining);
     if (rng)
         rng->counter += sm_mining_draws(mining);

@@ -66,6 +66,15 @@ local function mine(self, embeddings, labels, ref, ref_labels, own)
    return table.pack(core.mining.select(how.kind, matrix, call))
 end
 
+--- Mines with a generator of the miner's own, where its state says that it is.
+local function mine_in_position(self, ...)
+   local position = self.position
+   self.generator:set_state{ key = position[1]:item(), counter = position[2]:item() }
+   local lists = mine(self, ...)
+   position[2] = self.generator:get_state().counter
+   return lists
+end
+
 --- Chooses.
 -- @tparam tensor embeddings [N,D]
 -- @tparam tensor|table labels [N]
@@ -82,7 +91,8 @@ function Miner:forward(embeddings, labels, ref, ref_labels, own)
    else
       ref_labels, own = nil, 1
    end
-   local lists = core.no_grad(mine, self, embeddings, labels, ref, ref_labels, own)
+   local how_to = self.position and mine_in_position or mine
+   local lists = core.no_grad(how_to, self, embeddings, labels, ref, ref_labels, own)
    lists.n = nil
    return lists
 end
@@ -213,12 +223,17 @@ define("Angular", {
    end,
 })
 
---- The generator of a miner's options.
+--- The generator of a miner's options. Where it is the miner's own, its position is part of the miner's
+-- state, so that training that goes on from a checkpoint draws what it would have drawn.
 local function seeded(self, o, full)
    if o.seed ~= nil and math.type(o.seed) ~= "integer" then
       error(("%s: seed must be an integer, got %s"):format(full, tostring(o.seed)), 4)
    end
    self.generator = o.generator or core.Generator(o.seed)
+   if o.generator == nil then
+      local state = self.generator:get_state()
+      self:register_buffer("position", core.tensor({ state.key, state.counter }, { dtype = "int64" }))
+   end
 end
 
 --- Distance-weighted sampling (Wu, Manmatha, Smola, Krähenbühl 2017, "Sampling matters in deep embedding
