@@ -105,7 +105,7 @@ describe("a twin", function()
    it("says what is wrong with its parts and its sides", function()
       fails("option 'encoder' is required", siamese.Twin, {})
       fails("encoder must be a module, got number", siamese.Twin, { encoder = 3 })
-      fails("distance must be 'l1', 'l2', 'cosine' or a function, got 'l3'", siamese.Twin,
+      fails("distance must be 'l1', 'l2', 'cosine', one of siamese.distances or a function", siamese.Twin,
          { encoder = encoder(), distance = "l3" })
       local twin = siamese.Twin{ encoder = encoder() }
       fails("the two sides must have one shape, got [5,4] and [2,4]", twin, a, siamese.randn(2, 4))

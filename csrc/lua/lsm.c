@@ -104,6 +104,12 @@ sm_tensor *lsm_check_tensor(lua_State *L, int arg) {
     return *box;
 }
 
+sm_tensor *lsm_push_held(lua_State *L, int at) {
+    sm_tensor **box = lsm_push_box(L);
+    *box = sm_tensor_ref(lsm_check_tensor(L, at));
+    return *box;
+}
+
 sm_tensor *lsm_opt_tensor(lua_State *L, int arg) {
     return lua_isnoneornil(L, arg) ? NULL : lsm_check_tensor(L, arg);
 }

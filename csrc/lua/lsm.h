@@ -37,6 +37,10 @@ sm_tensor *lsm_cast_arg(lua_State *L, int arg, sm_dtype dtype);
  * boxed in place of the argument. */
 sm_tensor *lsm_dense_arg(lua_State *L, int arg);
 
+/* The tensor at index `at` with a reference of its own, in a box that is pushed: whatever
+ * finalizers do while the caller allocates, it lives on. */
+sm_tensor *lsm_push_held(lua_State *L, int at);
+
 /* Pushes an empty box; fill *slot with a new reference, then call lsm_account. */
 sm_tensor **lsm_push_box(lua_State *L);
 /* Pushes a new contiguous tensor (undefined contents or zeros); raises when there is no
@@ -120,5 +124,7 @@ void lsm_open_load(lua_State *L);
 void lsm_open_generator(lua_State *L);
 void lsm_open_system(lua_State *L);
 void lsm_open_metrics(lua_State *L);
+void lsm_open_matrix_loss(lua_State *L);
+void lsm_open_mining(lua_State *L);
 
 #endif

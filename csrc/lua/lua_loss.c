@@ -6,6 +6,7 @@
 #include "lua/state.h"
 #include "ops/distance.h"
 #include "ops/loss.h"
+#include "ops/manhattan.h"
 
 static sm_loss_reduction check_reduction(lua_State *L, int arg) {
     if (!lua_istable(L, arg) || lua_getfield(L, arg, "reduction") == LUA_TNIL) {
@@ -30,7 +31,9 @@ static sm_loss_reduction check_reduction(lua_State *L, int arg) {
 static int pointwise(lua_State *L, sm_pointwise_kind kind, const char *option,
                      double otherwise) {
     static const int args[] = {1, 2};
-    const char *const keys[] = {"reduction", option ? option : "reduction", NULL};
+    const bool contrastive = kind == SM_LOSS_CONTRASTIVE;
+    const char *const keys[] = {"reduction", option ? option : "reduction",
+                                contrastive ? "pos_margin" : NULL, "power", NULL};
     sm_pointwise_params p;
     memset(&p, 0, sizeof p);
     lua_settop(L, 3);
@@ -38,12 +41,20 @@ static int pointwise(lua_State *L, sm_pointwise_kind kind, const char *option,
     p.kind = kind;
     p.reduction = check_reduction(L, 3);
     p.a = option ? (float)lsm_opt_number_field(L, 3, option, otherwise) : 0;
+    if (contrastive) {
+        double power = lsm_opt_number_field(L, 3, "power", 2);
+        luaL_argcheck(L, power == 1 || power == 2, 3,
+                      "contrastive_loss: power must be 1 or 2");
+        p.b = (float)lsm_opt_number_field(L, 3, "pos_margin", 0);
+        p.plain = power == 1;
+    }
     lsm_cast_arg(L, 2, SM_F32);
     return lsm_apply(L, &sm_op_pointwise_loss, 2, args, &p);
 }
 
-/* F.contrastive_loss(distance, same, [{margin = 1, reduction = "mean"}]): Hadsell,
- * Chopra, LeCun 2006; same is 1 (or true) for pairs of one class, 0 for pairs of two. */
+/* F.contrastive_loss(distance, same, [{margin = 1, pos_margin = 0, power = 2, reduction =
+ * "mean"}]): Hadsell, Chopra, LeCun 2006; same is 1 (or true) for pairs of one class, 0
+ * for pairs of two. power 1: the hinges themselves, not half their squares. */
 static int l_contrastive_loss(lua_State *L) {
     return pointwise(L, SM_LOSS_CONTRASTIVE, "margin", 1);
 }
@@ -115,15 +126,21 @@ static int l_cosine_similarity(lua_State *L) {
     return lsm_apply(L, &sm_op_cosine_similarity, 2, args, &p);
 }
 
-/* F.cdist(a [N,D], b [M,D], [{squared = false}]): Euclidean distances [N,M] */
+/* F.cdist(a [N,D], b [M,D], [{p = 2, squared = false}]): distances [N,M]; p is 1 or 2,
+ * and only Euclidean ones can be squared. */
 static int l_cdist(lua_State *L) {
     static const int args[] = {1, 2};
-    static const char *const keys[] = {"squared", NULL};
+    static const char *const keys[] = {"p", "squared", NULL};
     sm_cdist_params p;
     memset(&p, 0, sizeof p);
     lua_settop(L, 3);
     lsm_check_keys(L, 3, keys);
     p.squared = lsm_opt_boolean_field(L, 3, "squared", false);
+    double norm = lsm_opt_number_field(L, 3, "p", 2);
+    luaL_argcheck(L, norm == 2 || (norm == 1 && !p.squared), 3,
+                  "cdist: p must be 1 or 2, and 2 where squared");
+    if (norm == 1)
+        return lsm_apply(L, &sm_op_manhattan, 2, args, NULL);
     return lsm_apply(L, &sm_op_cdist, 2, args, &p);
 }
 

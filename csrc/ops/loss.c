@@ -19,9 +19,9 @@ static sm_meta loss_meta(const sm_meta *items, sm_loss_reduction reduction) {
     return meta;
 }
 
-/* What an item's gradient is multiplied by. */
+/* What an item's gradient is multiplied by. The mean of nothing is 0. */
 static double item_scale(sm_loss_reduction reduction, int64_t n) {
-    return reduction == SM_REDUCE_MEAN ? 1 / (double)n : 1;
+    return reduction == SM_REDUCE_MEAN && n > 0 ? 1 / (double)n : 1;
 }
 
 /* ---- pointwise losses ---- */
@@ -50,14 +50,22 @@ static sm_status pointwise_check(sm_call *call, sm_error *err) {
     return SM_OK;
 }
 
+/* l(v) of contrastive loss; NaN stays NaN. */
+static double hinge(const sm_pointwise_params *p, double v, double *slope) {
+    v = v < 0 ? 0 : v;
+    *slope = p->plain ? v > 0 : v;
+    return p->plain ? v : 0.5 * v * v;
+}
+
 /* The loss of one item; *slope its derivative. */
 static double item_loss(const sm_pointwise_params *p, double x, double t, double *slope) {
-    double gap = p->a - x;
+    double pull, push;
     switch (p->kind) {
-    case SM_LOSS_CONTRASTIVE:
-        gap = gap < 0 ? 0 : gap; /* NaN stays NaN */
-        *slope = t * x - (1 - t) * gap;
-        return 0.5 * (t * x * x + (1 - t) * gap * gap);
+    case SM_LOSS_CONTRASTIVE: {
+        double same = hinge(p, x - p->b, &pull), different = hinge(p, p->a - x, &push);
+        *slope = t * pull - (1 - t) * push;
+        return t * same + (1 - t) * different;
+    }
     case SM_LOSS_BCE_LOGITS: {
         /* softplus(-x) and softplus(x) without overflow */
         double tail = log1p(exp(-fabs(x))), negative = tail + (x < 0 ? -x : 0);

@@ -13,7 +13,8 @@ typedef enum sm_loss_reduction {
 
 typedef enum sm_pointwise_kind {
     /* Hadsell, Chopra, LeCun 2006, eq. 4, with same = 1 - Y: operands distance, same.
-     * same d^2 / 2 + (1 - same) max(0, a - d)^2 / 2, with a the margin */
+     * same l(d - b) + (1 - same) l(a - d), with a the margin of different pairs, b that
+     * of same ones, and l(v) = max(0, v)^2 / 2, or max(0, v) with `plain` */
     SM_LOSS_CONTRASTIVE,
     /* Operands logits x, targets t; a weighs the positive ones:
      * -(a t log s(x) + (1 - t) log(1 - s(x))) */
@@ -25,7 +26,8 @@ typedef enum sm_pointwise_kind {
 typedef struct sm_pointwise_params {
     sm_pointwise_kind kind;
     sm_loss_reduction reduction;
-    float a;
+    float a, b;
+    bool plain;
 } sm_pointwise_params;
 extern const sm_op sm_op_pointwise_loss;
 

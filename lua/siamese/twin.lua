@@ -17,6 +17,7 @@ local core = require "siamese.core"
 local Module = require "siamese.nn.module"
 local Preprocess = require "siamese.preprocess"
 local calibration = require "siamese.calibration"
+local distances = require "siamese.distances"
 local layers = require "siamese.nn.layers"
 local options = require "siamese.options"
 local record = require "siamese.record"
@@ -61,8 +62,9 @@ local Twin = Module:extend("Twin")
 M.Twin = Twin
 
 --- Makes a twin.
--- @tparam table opts `encoder` (a module, from [N,...] to [N,D]), `distance` ("l2", "l1", "cosine", or
---   a function of two [N,D] that gives [N]; default "l2"), `head` (a module of two [N,D] that gives
+-- @tparam table opts `encoder` (a module, from [N,...] to [N,D]), `distance` ("l2", "l1", "cosine", one of
+--   siamese.distances, whose parameters are then the twin's, or a function of two [N,D] that gives [N];
+--   default "l2"), `head` (a module of two [N,D] that gives
 --   logits [N], such as nn.WeightedL1), `preprocess` (a siamese.Preprocess or a table of its options;
 --   default the encoder's, if it has one)
 function Twin:init(opts)
@@ -73,13 +75,14 @@ function Twin:init(opts)
          error(("Twin: %s must be a module, got %s"):format(key, type(o[key])), 4)
       end
    end
-   if type(o.distance) ~= "function" and not DISTANCES[o.distance] then
-      error(("Twin: distance must be 'l1', 'l2', 'cosine' or a function, got '%s'"):format(
-         tostring(o.distance)), 4)
+   local module = distances.is_distance(o.distance)
+   if type(o.distance) ~= "function" and not module and not DISTANCES[o.distance] then
+      error(("Twin: distance must be 'l1', 'l2', 'cosine', one of siamese.distances or a function, got '%s'")
+         :format(tostring(o.distance)), 4)
    end
    self.encoder = o.encoder
    self.head = o.head
-   self.distance_name = type(o.distance) == "string" and o.distance or "function"
+   self.distance_name = type(o.distance) == "string" and o.distance or module and "module" or "function"
    self.measure = DISTANCES[o.distance] or o.distance
    self.preprocess = o.preprocess and Preprocess.from(o.preprocess)
 end
@@ -179,12 +182,14 @@ local function similarity(self, ea, eb)
       return self.head(ea, eb):sigmoid()
    elseif self.distance_name == "cosine" then
       return 1 - measured(self, ea, eb) / 2
+   elseif self.distance_name == "module" then
+      return self.measure:unit(measured(self, ea, eb))
    end
    return (-measured(self, ea, eb)):exp()
 end
 
 --- Similarities [N] of pairs, from 0 to 1: a head's probability of "same"; else (1 + cosine) / 2 for
--- the cosine distance and exp(-distance) for others.
+-- the cosine distance, what one of siamese.distances has for it, and exp(-distance) for others.
 function Twin:similarity(a, b)
    return similarity(self, self:embed_pair(a, b))
 end
@@ -334,12 +339,14 @@ end
 --- The options of a twin as data; nil and why where one of them is none.
 local function describe(twin)
    local o = { distance = twin.distance_name }
-   if twin.measure ~= DISTANCES[o.distance] then
+   local parts = { encoder = twin.encoder, head = twin.head,
+      distance = o.distance == "module" and twin.measure or nil }
+   if o.distance ~= "module" and twin.measure ~= DISTANCES[o.distance] then
       return nil, "its distance is a function, which is not data"
    end
-   for _, key in ipairs{ "encoder", "head" } do
-      if twin[key] then
-         local one, why = record.of(twin[key])
+   for _, key in ipairs{ "encoder", "head", "distance" } do
+      if parts[key] then
+         local one, why = record.of(parts[key])
          if not one then
             return nil, ("its %s: %s"):format(key, why)
          end
@@ -351,8 +358,8 @@ end
 
 local function rebuild(o)
    local given = options.extend(o, {})
-   for _, key in ipairs{ "encoder", "head" } do
-      if o[key] ~= nil then
+   for _, key in ipairs{ "encoder", "head", "distance" } do
+      if o[key] ~= nil and (key ~= "distance" or type(o[key]) == "table") then
          local module, why = record.build(o[key])
          given[key] = module or error(("Twin: %s: %s"):format(key, why), 0)
       end
