@@ -109,6 +109,8 @@ $(BUILD)/stamp.link: FORCE
 	@$(call stamp,$(LIBFLAG) $(link) $(core_src) $(lua_src))
 
 $(BUILD)/obj/csrc/lua/%.o: own_flags = -I$(LUA_INCDIR)
+pixel_loops := image/reader image/stb io/loader io/pictures
+$(pixel_loops:%=$(BUILD)/obj/csrc/%.o): own_flags = $(kernel_flags)
 $(BUILD)/obj/csrc/kernels/%.o: own_flags = $(kernel_flags) $(BLAS_CFLAGS) \
     $(if $(filter %_avx2,$*),$(avx2_flags)) $(if $(filter %_avx512,$*),$(avx512_flags))
 

@@ -35,8 +35,8 @@ end
 
 describe("the core", function()
    local functions = {}
-   for group, list in pairs{ core = core, F = core.F, imaging = core.imaging, optim = core.optim,
-      evaluation = core.evaluation, mining = core.mining } do
+   for group, list in pairs{ core = core, F = core.F, imaging = core.imaging, loading = core.loading,
+      optim = core.optim, evaluation = core.evaluation, mining = core.mining } do
       for name, f in pairs(list) do
          if type(f) == "function" and not SKIP[name] then
             functions[#functions + 1] = { group .. "." .. name, f }

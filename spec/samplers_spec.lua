@@ -255,7 +255,7 @@ describe("a data set", function()
       assert.are.same({ 2, 1 }, y:totable())
       assert.is_true(math.abs(x[{ 1, 1, 1, 1 }]:item() - 0.2) < 1e-6)
       assert.are.equal(2, #set)
-      assert.are.equal("Data set: 2 images 1x1x2 (uint8) of 2 classes", tostring(set))
+      assert.are.equal("Data set: 2 images 1x1x2 (uint8) of 2 classes (a 1, b 1)", tostring(set))
    end)
 
    it("selects classes and numbers them anew", function()

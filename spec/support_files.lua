@@ -49,6 +49,46 @@ function M.idx(sizes, bytes)
    return header .. bytes
 end
 
+-- Archives
+
+local function crc32(text)
+   local crc = 0xFFFFFFFF
+   for i = 1, #text do
+      crc = crc ~ text:byte(i)
+      for _ = 1, 8 do
+         crc = (crc >> 1) ~ (crc & 1 == 1 and 0xEDB88320 or 0)
+      end
+   end
+   return ~crc & 0xFFFFFFFF
+end
+
+--- DEFLATE without compression: one stored block (of less than 64 KiB).
+function M.deflated(text)
+   return ("<I1I2I2"):pack(1, #text, ~#text & 0xFFFF) .. text
+end
+
+--- A zip archive's text. Entries are { name, content } or { name, content, packed = bytes (DEFLATE), flags =,
+-- method =, crc =, size = }; names that end in "/" are folders.
+function M.zip(entries)
+   local parts, directory, at = {}, {}, 0
+   for _, entry in ipairs(entries) do
+      local name, content = entry[1], entry[2] or ""
+      local packed = entry.packed or content
+      local method = entry.method or entry.packed and 8 or 0
+      local head = ("<I2I2I2I2I2I4I4I4I2I2"):pack(20, entry.flags or 0, method, 0, 0,
+         entry.crc or crc32(content),
+         #packed, entry.size or #content, #name, 0)
+      local whole = "PK\3\4" .. head .. name .. packed
+      directory[#directory + 1] = "PK\1\2" .. ("<I2"):pack(20) .. head .. ("<I2I2I2I4I4"):pack(0, 0, 0, 0, at)
+         .. name
+      parts[#parts + 1] = whole
+      at = at + #whole
+   end
+   local list = table.concat(directory)
+   return table.concat(parts) .. list
+      .. "PK\5\6" .. ("<I2I2I2I2I4I4I2"):pack(0, 0, #entries, #entries, #list, at, 0)
+end
+
 --- The unpacked real data (see tools/data.sh), or nil and why it is absent.
 function M.real_data(what)
    local into = os.getenv("SIAMESE_UNPACKED") or "build/data"

@@ -40,7 +40,7 @@ thread)
     preload=$(runtime tsan tsan)
     options="TSAN_OPTIONS=suppressions=$tools/tsan.supp:halt_on_error=0:exitcode=66"
     select="--tags=threads"
-    pattern='\(base\|pool\|threads\)_test$'
+    pattern='\(base\|crew\|loader\|pool\|threads\)_test$'
     ;;
 *)
     echo "sanitize.sh: address or thread, not $kind" >&2

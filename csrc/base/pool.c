@@ -206,6 +206,10 @@ int sm_in_parallel(void) {
     return inside;
 }
 
+void sm_pool_keep_out(void) {
+    inside = 1;
+}
+
 void sm_pool_stop(void) {
     pthread_mutex_lock(&owner);
     stop_workers();

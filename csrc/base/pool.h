@@ -29,6 +29,9 @@ int sm_threads(void);
 int sm_set_threads(int n);
 /* 1 while the calling code runs inside a parallel loop. */
 int sm_in_parallel(void);
+/* Loops that the calling thread starts run on it alone from now on: for threads that work
+ * beside those of the loops. */
+void sm_pool_keep_out(void);
 /* Joins the workers; the next loop starts them again. */
 void sm_pool_stop(void);
 

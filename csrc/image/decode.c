@@ -3,6 +3,7 @@
 #include "image/decode.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -130,17 +131,10 @@ static sm_status decode_stb(const uint8_t *b, size_t size, const char *name,
     if (!pixels)
         return sm_fail(err, SM_EIO, 0, "%s: the picture is broken (%s)", name,
                        stbi_failure_reason());
-    int64_t area = (int64_t)width * height;
     image->height = height;
     image->width = width;
-    image->data = channels == 1 ? pixels : sm_alloc((size_t)(area * channels));
-    if (channels == 1)
-        return SM_OK;
-    for (int c = 0; c < channels && image->data; c++)
-        for (int64_t i = 0; i < area; i++)
-            image->data[c * area + i] = pixels[i * channels + c];
-    sm_free(pixels);
-    return image->data ? SM_OK : sm_fail(err, SM_ENOMEM, 0, "%s: out of memory", name);
+    image->data = pixels;
+    return SM_OK;
 }
 
 sm_status sm_image_decode(const void *bytes, size_t size, const char *name, int channels,
@@ -161,11 +155,11 @@ sm_status sm_image_decode(const void *bytes, size_t size, const char *name, int 
     return decode_stb(b, size, name, limits, image, err);
 }
 
-/* The whole file in a block of sm_alloc. */
-static sm_status read_file(FILE *file, const char *path, const sm_image_limits *limits,
-                           uint8_t **bytes, size_t *size, sm_error *err) {
+/* All of an open file in a block of sm_alloc. */
+static sm_status read_all(int fd, const char *path, const sm_image_limits *limits,
+                          uint8_t **bytes, size_t *size, sm_error *err) {
     struct stat info;
-    if (fstat(fileno(file), &info) != 0)
+    if (fstat(fd, &info) != 0)
         return sm_fail(err, SM_EIO, 0, "%s: %s", path, strerror(errno));
     if (!S_ISREG(info.st_mode))
         return sm_fail(err, SM_EIO, 0, "%s: not a file", path);
@@ -176,9 +170,16 @@ static sm_status read_file(FILE *file, const char *path, const sm_image_limits *
     *bytes = sm_alloc(*size);
     if (!*bytes)
         return sm_fail(err, SM_ENOMEM, 0, "%s: out of memory", path);
-    if (fread(*bytes, 1, *size, file) != *size) {
-        sm_free(*bytes);
-        return sm_fail(err, SM_EIO, 0, "%s: could not be read whole", path);
+    for (size_t got = 0; got < *size;) {
+        ssize_t n = read(fd, *bytes + got, *size - got);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            sm_free(*bytes);
+            return sm_fail(err, SM_EIO, 0, "%s: could not be read whole: %s", path,
+                           n < 0 ? strerror(errno) : "it has become shorter");
+        }
+        got += (size_t)n;
     }
     return SM_OK;
 }
@@ -187,11 +188,12 @@ sm_status sm_image_read(const char *path, int channels, const sm_image_limits *l
                         sm_image *image, sm_error *err) {
     uint8_t *bytes = NULL;
     size_t size = 0;
-    FILE *file = fopen(path, "rb");
-    if (!file)
+    *image = (sm_image){.channels = channels};
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not block */
+    if (fd < 0)
         return sm_fail(err, SM_EIO, 0, "%s: %s", path, strerror(errno));
-    sm_status status = read_file(file, path, limits, &bytes, &size, err);
-    fclose(file);
+    sm_status status = read_all(fd, path, limits, &bytes, &size, err);
+    close(fd);
     if (status != SM_OK)
         return status;
     status = sm_image_decode(bytes, size, path, channels, limits, image, err);

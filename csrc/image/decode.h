@@ -16,7 +16,7 @@
 
 typedef struct sm_image {
     int64_t channels, height, width;
-    uint8_t *data; /* planar [C,H,W], from sm_alloc; sm_image_free gives it back */
+    uint8_t *data; /* [H,W,C], from sm_alloc; sm_image_free gives it back */
 } sm_image;
 
 typedef struct sm_image_limits {
@@ -26,6 +26,7 @@ typedef struct sm_image_limits {
 /* `channels` is 1 (grey) or 3 (RGB). */
 sm_status sm_image_decode(const void *bytes, size_t size, const char *name, int channels,
                           const sm_image_limits *limits, sm_image *image, sm_error *err);
+/* Never waits for a pipe or a device: it refuses what is not a file. */
 sm_status sm_image_read(const char *path, int channels, const sm_image_limits *limits,
                         sm_image *image, sm_error *err);
 void sm_image_free(sm_image *image);

@@ -39,18 +39,22 @@ static uint8_t pnm_value(const uint8_t *b, const sm_pnm *p, int64_t i, int64_t c
     return (uint8_t)((value * 255 + p->most / 2) / p->most);
 }
 
-void sm_pnm_pixels(const uint8_t *b, const sm_pnm *p, int channels, uint8_t *planar) {
+void sm_pnm_pixels(const uint8_t *b, const sm_pnm *p, int channels, uint8_t *pixels) {
     int64_t area = p->width * p->height;
+    if (p->most == 255 && p->components == channels) {
+        memcpy(pixels, b + p->at, (size_t)(area * channels));
+        return;
+    }
     for (int64_t i = 0; i < area; i++) {
         uint8_t rgb[3];
         for (int c = 0; c < 3; c++)
             rgb[c] = pnm_value(b, p, i, p->components == 3 ? c : 0);
         if (channels == 1)
-            planar[i] = p->components == 1
+            pixels[i] = p->components == 1
                             ? rgb[0]
                             : (uint8_t)((rgb[0] * 77 + rgb[1] * 150 + rgb[2] * 29) >> 8);
         for (int c = 0; c < 3 && channels == 3; c++)
-            planar[c * area + i] = rgb[c];
+            pixels[i * 3 + c] = rgb[c];
     }
 }
 

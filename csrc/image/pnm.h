@@ -17,7 +17,7 @@ typedef struct sm_pnm {
 bool sm_pnm_header(const uint8_t *b, size_t size, sm_pnm *p);
 /* Whether the file holds all pixels. */
 bool sm_pnm_is_whole(const sm_pnm *p, size_t size);
-/* Pixels as bytes [channels, height, width]; channels is 1 or 3. */
-void sm_pnm_pixels(const uint8_t *b, const sm_pnm *p, int channels, uint8_t *planar);
+/* Pixels as bytes [height, width, channels]; channels is 1 or 3. */
+void sm_pnm_pixels(const uint8_t *b, const sm_pnm *p, int channels, uint8_t *pixels);
 
 #endif

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/crc32.h"
 #include "base/mem.h"
 #include "image/inflate.h"
 #include "io/directory.h"
@@ -20,19 +21,6 @@ enum {
     FLAG_COMMENT = 16,
     FLAG_RESERVED = 0xE0
 };
-
-uint32_t sm_crc32(const uint8_t *data, size_t size) {
-    uint32_t table[256], crc = 0xFFFFFFFFu;
-    for (uint32_t i = 0; i < 256; i++) {
-        uint32_t c = i;
-        for (int bit = 0; bit < 8; bit++)
-            c = (c >> 1) ^ (c & 1 ? 0xEDB88320u : 0);
-        table[i] = c;
-    }
-    for (size_t i = 0; i < size; i++)
-        crc = (crc >> 8) ^ table[(crc ^ data[i]) & 0xFF];
-    return ~crc;
-}
 
 static uint32_t little32(const uint8_t *p) {
     return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;

@@ -15,7 +15,4 @@
 sm_status sm_file_load(const char *path, size_t max_bytes, uint8_t **out, size_t *size,
                        sm_error *err);
 
-/* CRC-32 (ISO 3309, as in gzip and PNG) of a block. */
-uint32_t sm_crc32(const uint8_t *data, size_t size);
-
 #endif

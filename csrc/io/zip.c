@@ -104,8 +104,8 @@ static bool read_extra64(archive *a, const uint8_t *extra, size_t size,
 }
 
 /* The entry's data, behind its own header. */
-static bool find_data(archive *a, uint64_t at, bool readable, uint64_t packed,
-                      sm_zip_entry *e) {
+static bool find_data(archive *a, uint64_t at, uint64_t packed, sm_zip_entry *e) {
+    const bool readable = e->method == 0 && !e->encrypted;
     if (!has(a, at, LOCAL_SIZE) || little(a->bytes + at, 4) != LOCAL)
         return fail(a, "an entry is not where the directory says");
     uint64_t start =
@@ -115,6 +115,8 @@ static bool find_data(archive *a, uint64_t at, bool readable, uint64_t packed,
     if (readable && packed != e->size)
         return fail(a, "an entry has two sizes");
     e->data = readable ? a->bytes + start : NULL;
+    e->at = start;
+    e->packed = (size_t)packed;
     return true;
 }
 
@@ -133,10 +135,14 @@ static bool read_entry(archive *a, uint64_t *at, uint64_t end, sm_zip_entry *e) 
         return false;
     if (size > a->size && little(p + 10, 2) == 0)
         return fail(a, "an entry does not fit into the file");
-    *e = (sm_zip_entry){(const char *)p + ENTRY_SIZE, name, NULL, (size_t)size};
-    bool readable = little(p + 10, 2) == 0 && (p[8] & 1) == 0; /* stored, not encrypted */
+    *e = (sm_zip_entry){.name = (const char *)p + ENTRY_SIZE,
+                        .name_size = name,
+                        .size = (size_t)size,
+                        .method = (unsigned)little(p + 10, 2),
+                        .encrypted = p[8] & 1,
+                        .crc = (uint32_t)little(p + 16, 4)};
     *at += ENTRY_SIZE + name + extra + note;
-    return find_data(a, offset, readable, packed, e);
+    return find_data(a, offset, packed, e);
 }
 
 static int compare_names(const char *a, size_t na, const char *b, size_t nb) {

@@ -1,6 +1,6 @@
 /* zip.h: what lies in a ZIP archive (PKWARE's APPNOTE.TXT, 6.3), zip64 as well, that is
- * in memory. Only stored entries can be read: PyTorch compresses nothing, so that
- * tensors can be mapped where they lie.
+ * in memory. The bytes of stored entries can be read where they lie: PyTorch compresses
+ * nothing, so that tensors can be mapped. io/archive.h reads the others, too.
  *
  *     sm_zip zip;
  *     if (sm_zip_open(path, bytes, size, &zip, &err) != SM_OK) ...
@@ -22,6 +22,11 @@ typedef struct sm_zip_entry {
     size_t name_size;
     const uint8_t *data; /* NULL when it is compressed or encrypted */
     size_t size;
+    uint64_t at;     /* of its data in the archive */
+    size_t packed;   /* the data's bytes there; lie within the archive */
+    unsigned method; /* 0: stored, 8: DEFLATE */
+    bool encrypted;
+    uint32_t crc; /* of what is in it; 0 may mean that there is none */
 } sm_zip_entry;
 
 typedef struct sm_zip {

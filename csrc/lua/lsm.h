@@ -126,5 +126,7 @@ void lsm_open_system(lua_State *L);
 void lsm_open_metrics(lua_State *L);
 void lsm_open_matrix_loss(lua_State *L);
 void lsm_open_mining(lua_State *L);
+void lsm_open_pictures(lua_State *L);
+void lsm_open_loader(lua_State *L);
 
 #endif

@@ -24,14 +24,17 @@ const char lsm_state_key = 0, lsm_methods_key = 0;
 #pragma weak lsm_open_metrics
 #pragma weak lsm_open_matrix_loss
 #pragma weak lsm_open_mining
+#pragma weak lsm_open_pictures
+#pragma weak lsm_open_loader
 
 static void (*const openers[])(lua_State *L) = {
-    lsm_open_tensor,   lsm_open_view,        lsm_open_index,     lsm_open_print,
-    lsm_open_autograd, lsm_open_random,      lsm_open_math,      lsm_open_reduce,
-    lsm_open_gather,   lsm_open_nn,          lsm_open_layers,    lsm_open_sequence,
-    lsm_open_loss,     lsm_open_optim,       lsm_open_image,     lsm_open_augment,
-    lsm_open_io,       lsm_open_load,        lsm_open_generator, lsm_open_system,
-    lsm_open_metrics,  lsm_open_matrix_loss, lsm_open_mining,
+    lsm_open_tensor,   lsm_open_view,     lsm_open_index,     lsm_open_print,
+    lsm_open_autograd, lsm_open_random,   lsm_open_math,      lsm_open_reduce,
+    lsm_open_gather,   lsm_open_nn,       lsm_open_layers,    lsm_open_sequence,
+    lsm_open_loss,     lsm_open_optim,    lsm_open_image,     lsm_open_augment,
+    lsm_open_io,       lsm_open_load,     lsm_open_generator, lsm_open_system,
+    lsm_open_metrics,  lsm_open_pictures, lsm_open_loader,    lsm_open_matrix_loss,
+    lsm_open_mining,
 };
 
 lsm_state *lsm_get_state(lua_State *L) {

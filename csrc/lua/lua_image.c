@@ -8,65 +8,11 @@
 #include "image/draw.h"
 #include "image/glyphs.h"
 #include "image/resize.h"
+#include "lua/form.h"
 #include "lua/state.h"
 #include "ops/view.h"
 
 /* ---- reading ---- */
-
-typedef struct reading {
-    int channels;
-    bool as_float, invert;
-    sm_image_limits limits;
-    int64_t height, width; /* 0: as it is */
-    sm_resize_mode mode;
-} reading;
-
-static bool string_is(lua_State *L, int arg, const char *key, const char *value) {
-    lua_getfield(L, arg, key);
-    const char *text = lua_tostring(L, -1);
-    bool same = text && strcmp(text, value) == 0;
-    lua_pop(L, 1);
-    return same;
-}
-
-static reading check_reading(lua_State *L, int arg) {
-    luaL_checktype(L, arg, LUA_TTABLE);
-    reading r = {.channels = (int)lsm_opt_integer_field(L, arg, "channels", 1),
-                 .as_float = string_is(L, arg, "dtype", "float32"),
-                 .invert = lsm_opt_boolean_field(L, arg, "invert", false),
-                 .limits = {lsm_opt_integer_field(L, arg, "max_width", 16384),
-                            lsm_opt_integer_field(L, arg, "max_height", 16384),
-                            lsm_opt_integer_field(L, arg, "max_bytes", 256 << 20)},
-                 .height = lsm_opt_integer_field(L, arg, "height", 0),
-                 .width = lsm_opt_integer_field(L, arg, "width", 0),
-                 .mode = string_is(L, arg, "mode", "bilinear")
-                             ? SM_RESIZE_BILINEAR_ANTIALIAS
-                             : SM_RESIZE_AREA};
-    luaL_argcheck(L, r.channels == 1 || r.channels == 3, arg, "channels must be 1 or 3");
-    return r;
-}
-
-/* The picture's bytes, resized if wanted, to where they belong in the tensor. */
-static sm_status store(const reading *r, const sm_image *image, sm_tensor *t, int64_t at,
-                       sm_error *err) {
-    const int64_t h = r->height ? r->height : image->height,
-                  w = r->width ? r->width : image->width;
-    const int64_t from = image->channels * image->height * image->width;
-    for (int64_t i = 0; i < from && r->invert; i++)
-        image->data[i] = (uint8_t)(255 - image->data[i]);
-    if (!r->as_float)
-        return sm_resize(r->mode, SM_U8, image->data, image->channels, image->height,
-                         image->width, sm_u8(t) + at, h, w, err);
-    float *x = sm_alloc((size_t)from * sizeof *x);
-    if (!x)
-        return sm_fail(err, SM_ENOMEM, 0, "image: out of memory");
-    for (int64_t i = 0; i < from; i++)
-        x[i] = (float)image->data[i] / 255;
-    sm_status status = sm_resize(r->mode, SM_F32, x, image->channels, image->height,
-                                 image->width, sm_f32(t) + at, h, w, err);
-    sm_free(x);
-    return status;
-}
 
 /* A picture in a userdata, so that it is freed whatever happens. */
 static int picture_gc(lua_State *L) {
@@ -85,13 +31,16 @@ static sm_image *push_picture(lua_State *L) {
     return image;
 }
 
-static int push_result(lua_State *L, const reading *r, sm_image *image, sm_status status,
-                       sm_error *err) {
+static int push_result(lua_State *L, const sm_form *form, sm_image *image,
+                       sm_status status, sm_error *err) {
     if (status == SM_OK) {
-        sm_meta meta = {.dtype = r->as_float ? SM_F32 : SM_U8,
+        int64_t height = form->height ? form->height : image->height,
+                width = form->width ? form->width : image->width;
+        sm_meta meta = {.dtype = form->fill == SM_FILL_FLOATS ? SM_F32 : SM_U8,
                         .ndim = 3,
-                        .shape = {image->channels, image->height, image->width}};
-        status = store(r, image, lsm_push_tensor(L, &meta, false), 0, err);
+                        .shape = {image->channels, height, width}};
+        status = sm_form_fill(form, image, NULL,
+                              sm_tensor_data(lsm_push_tensor(L, &meta, false)), err);
     }
     sm_image_free(image);
     if (status == SM_EIO)
@@ -103,10 +52,11 @@ static int push_result(lua_State *L, const reading *r, sm_image *image, sm_statu
 static int l_load(lua_State *L) {
     sm_error err;
     const char *path = luaL_checkstring(L, 1);
-    reading r = check_reading(L, 2);
+    sm_form form = lsm_check_form(L, 2);
     sm_image *image = push_picture(L);
-    return push_result(L, &r, image,
-                       sm_image_read(path, r.channels, &r.limits, image, &err), &err);
+    return push_result(L, &form, image,
+                       sm_image_read(path, form.channels, &form.limits, image, &err),
+                       &err);
 }
 
 /* imaging.decode(bytes, options) */
@@ -114,111 +64,11 @@ static int l_decode(lua_State *L) {
     sm_error err;
     size_t size;
     const char *bytes = luaL_checklstring(L, 1, &size);
-    reading r = check_reading(L, 2);
+    sm_form form = lsm_check_form(L, 2);
     sm_image *image = push_picture(L);
     sm_status status =
-        sm_image_decode(bytes, size, "image", r.channels, &r.limits, image, &err);
-    return push_result(L, &r, image, status, &err);
-}
-
-typedef struct batch_reading {
-    reading r;
-    const char *const *paths;
-    sm_tensor *images;
-    sm_error *errors;
-    bool *failed;
-} batch_reading;
-
-static void read_some(void *context, int64_t begin, int64_t end, int thread) {
-    const batch_reading *b = context;
-    int64_t size = b->r.channels * b->r.height * b->r.width;
-    (void)thread;
-    for (int64_t i = begin; i < end; i++) {
-        sm_image image = {0};
-        b->failed[i] = sm_image_read(b->paths[i], b->r.channels, &b->r.limits, &image,
-                                     &b->errors[i]) != SM_OK ||
-                       store(&b->r, &image, b->images, i * size, &b->errors[i]) != SM_OK;
-        sm_image_free(&image);
-    }
-}
-
-/* Without a size: that of the first picture that can be read; others must have it too. */
-static void first_size(batch_reading *b, int64_t n) {
-    sm_image image = {0};
-    sm_error err;
-    for (int64_t i = 0; i < n && b->r.height == 0; i++) {
-        if (sm_image_read(b->paths[i], b->r.channels, &b->r.limits, &image, &err) ==
-            SM_OK) {
-            b->r.height = image.height;
-            b->r.width = image.width;
-        }
-        sm_image_free(&image);
-    }
-    if (b->r.height == 0)
-        b->r.height = b->r.width = 1;
-}
-
-/* A picture of another size than the first is a failure. Runs after reading, on what was
- * not resized. */
-static void read_same_size(void *context, int64_t begin, int64_t end, int thread) {
-    const batch_reading *b = context;
-    int64_t size = b->r.channels * b->r.height * b->r.width;
-    (void)thread;
-    for (int64_t i = begin; i < end; i++) {
-        sm_image image = {0};
-        sm_status status = sm_image_read(b->paths[i], b->r.channels, &b->r.limits, &image,
-                                         &b->errors[i]);
-        if (status == SM_OK && (image.height != b->r.height || image.width != b->r.width))
-            status = sm_fail(
-                &b->errors[i], SM_EIO, 0,
-                "%s: %lld x %lld pixels, expected %lld x %lld as the first picture has",
-                b->paths[i], (long long)image.height, (long long)image.width,
-                (long long)b->r.height, (long long)b->r.width);
-        if (status == SM_OK)
-            status = store(&b->r, &image, b->images, i * size, &b->errors[i]);
-        b->failed[i] = status != SM_OK;
-        sm_image_free(&image);
-    }
-}
-
-/* Pushes a block with the strings of the list at 1; the list keeps them alive. */
-static const char **push_paths(lua_State *L, int64_t *n) {
-    luaL_checktype(L, 1, LUA_TTABLE);
-    *n = (int64_t)lua_rawlen(L, 1);
-    const char **paths = lua_newuserdatauv(L, (size_t)(*n + 1) * sizeof *paths, 0);
-    for (int64_t i = 0; i < *n; i++) {
-        if (lua_rawgeti(L, 1, i + 1) != LUA_TSTRING)
-            luaL_argerror(
-                L, 1,
-                lua_pushfstring(L, "path %d is a %s", (int)i + 1, luaL_typename(L, -1)));
-        paths[i] = lua_tostring(L, -1);
-        lua_pop(L, 1);
-    }
-    return paths;
-}
-
-/* imaging.load_batch(paths, options): images and the failures by index */
-static int l_load_batch(lua_State *L) {
-    int64_t n;
-    batch_reading b = {.r = check_reading(L, 2)};
-    b.paths = push_paths(L, &n);
-    b.errors = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *b.errors, 0);
-    b.failed = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *b.failed, 0);
-    bool given = b.r.height > 0;
-    if (!given)
-        first_size(&b, n);
-    sm_meta meta = {.dtype = b.r.as_float ? SM_F32 : SM_U8,
-                    .ndim = 4,
-                    .shape = {n, b.r.channels, b.r.height, b.r.width}};
-    b.images = lsm_push_tensor(L, &meta, true);
-    sm_parallel_for(n, 1, given ? read_some : read_same_size, &b);
-    lua_newtable(L);
-    for (int64_t i = 0; i < n; i++)
-        if (b.failed[i]) {
-            lua_pushstring(L, b.errors[i].message);
-            lua_rawseti(L, -2, i + 1);
-        }
-    return 2;
+        sm_image_decode(bytes, size, "image", form.channels, &form.limits, image, &err);
+    return push_result(L, &form, image, status, &err);
 }
 
 /* ---- resizing and writing ---- */
@@ -409,17 +259,12 @@ static int l_glyphs(lua_State *L) {
     return 1;
 }
 
-static const luaL_Reg functions[] = {{"load", l_load},
-                                     {"decode", l_decode},
-                                     {"load_batch", l_load_batch},
-                                     {"resize", l_resize},
-                                     {"save_png", l_save_png},
-                                     {"rectangle", l_rectangle},
-                                     {"line", l_line},
-                                     {"text", l_text},
-                                     {"text_size", l_text_size},
-                                     {"glyphs", l_glyphs},
-                                     {NULL, NULL}};
+static const luaL_Reg functions[] = {
+    {"load", l_load},           {"decode", l_decode},
+    {"resize", l_resize},       {"save_png", l_save_png},
+    {"rectangle", l_rectangle}, {"line", l_line},
+    {"text", l_text},           {"text_size", l_text_size},
+    {"glyphs", l_glyphs},       {NULL, NULL}};
 
 void lsm_open_image(lua_State *L) {
     luaL_newlib(L, functions);

@@ -12,6 +12,7 @@
 -- @module siamese.image
 local core = require "siamese.core"
 local options = require "siamese.options"
+local reading = require "siamese.reading"
 
 local imaging = core.imaging
 
@@ -95,7 +96,12 @@ function M.load_batch(paths, opts)
       o.height, o.width = size_pair("image.load_batch", o.size)
    end
    o.size = nil
-   return imaging.load_batch(paths, o)
+   local images, failures = reading.load(paths, {}, o)
+   if not images then -- none can be read: each with its own message
+      o.height, o.width = 1, 1
+      images, failures = reading.load(paths, {}, o)
+   end
+   return images, failures
 end
 
 --- Resizes an image or a batch.

@@ -40,15 +40,18 @@ end
 
 --- Embeds images in batches, without a graph.
 -- @tparam function embed from [B,C,H,W] float32 to [B,D]
--- @tparam tensor images [N,C,H,W], uint8 or float32
+-- @tparam tensor|Set images [N,C,H,W], uint8 or float32; or a data set, whose pictures may be in files
 -- @tparam[opt=256] number batch_size
 -- @treturn tensor [N,D]
 function M.embed_all(embed, images, batch_size)
    batch_size = batch_size or 256
-   local parts, n = {}, images:size(1)
+   local set = not core.is_tensor(images) and images or nil
+   local parts, n = {}, set and #set or images:size(1)
    core.no_grad(function()
       for first = 1, n, batch_size do
-         local batch = images:narrow(1, first, math.min(batch_size, n - first + 1))
+         local count = math.min(batch_size, n - first + 1)
+         local batch = set and set:batch(core.arange(first, first + count, { dtype = "int64" }))
+            or images:narrow(1, first, count)
          if batch.dtype == "uint8" then
             batch = batch:float():mul_(1 / 255)
          end
@@ -140,7 +143,7 @@ local function check_few_shot(name, opts, spec)
 end
 
 local function embedded_set(name, set, o)
-   return check_finite(name, "image", M.embed_all(o.embed, set.images, o.batch_size))
+   return check_finite(name, "image", M.embed_all(o.embed, set.images or set, o.batch_size))
 end
 
 --- N-way K-shot accuracy over random episodes, with its 95 % interval.

@@ -1,125 +1,140 @@
 --- Data sets from folders of pictures.
 -- @module siamese.data.folder
 local core = require "siamese.core"
-local image = require "siamese.image"
+local labels = require "siamese.data.labels"
 local options = require "siamese.options"
+local reading = require "siamese.reading"
 local sets = require "siamese.data.set"
+local trees = require "siamese.data.tree"
 
 local M = {}
 
-local EXTENSIONS = { png = true, jpg = true, jpeg = true, pgm = true, ppm = true, pnm = true,
-   bmp = true, gif = true }
-
---- The picture files in a folder, sorted by name; hidden files are left out.
--- @tparam string folder
--- @treturn[1] {string,...} full paths
--- @treturn[2] nil
--- @treturn[2] string message
-function M.pictures(folder)
-   local names, kinds = core.list_folder(folder)
-   if not names then
-      return nil, kinds
-   end
-   local paths = {}
-   for i, name in ipairs(names) do
-      local extension = name:match("^[^.].*%.(%w+)$")
-      if kinds[i] == "file" and extension and EXTENSIONS[extension:lower()] then
-         paths[#paths + 1] = folder .. "/" .. name
-      end
-   end
-   return paths
-end
-
---- The folders in a folder, sorted by name; hidden ones are left out.
--- @tparam string folder
--- @treturn[1] {string,...} names
--- @treturn[2] nil
--- @treturn[2] string message
-function M.folders(folder)
-   local names, kinds = core.list_folder(folder)
-   if not names then
-      return nil, kinds
-   end
-   local out = {}
-   for i, name in ipairs(names) do
-      if kinds[i] == "folder" and name:sub(1, 1) ~= "." then
-         out[#out + 1] = name
-      end
-   end
-   return out
-end
-
---- The options that all loaders of picture folders share.
+--- The options that all loaders of picture files share.
 M.OPTIONS = {
-   size = options.optional, channels = 1, dtype = "uint8", invert = false, on_error = "skip",
-   mode = "area", max_width = options.optional, max_height = options.optional,
-   max_bytes = options.optional,
+   size = options.optional, channels = 1, dtype = "uint8", invert = false, on_error = options.optional,
+   mode = "area", max_width = 16384, max_height = 16384, max_bytes = 256 << 20, stream = false,
 }
 
---- Leaves out the samples whose picture could not be read.
-local function drop_failed(fields, failures, o)
+-- Checks
+
+--- Raises unless on_error is one of what it may be; "raise" for "error", too.
+local function check_on_error(name, on_error, level)
+   if on_error == "error" then
+      return "raise"
+   elseif on_error ~= nil and on_error ~= "skip" and on_error ~= "raise" and type(on_error) ~= "function" then
+      error(("%s: on_error must be 'skip', 'raise' or a function, got %s"):format(name,
+         options.text(on_error)), level + 1)
+   end
+   return on_error
+end
+M.check_on_error = check_on_error
+
+--- What `core.loading.pictures` wants to know.
+local function form_of(name, o, level)
+   options.check_choice(name, o, "dtype", { "uint8", "float32" }, level)
+   options.check_choice(name, o, "mode", { "area", "bilinear" }, level)
+   options.check_boolean(name, o, "invert", level)
+   options.check_boolean(name, o, "stream", level)
+   if o.channels ~= 1 and o.channels ~= 3 then
+      error(("%s: channels must be 1 or 3, got %s"):format(name, options.text(o.channels)), level)
+   end
+   local form = { channels = o.channels, dtype = o.dtype, mode = o.mode, invert = o.invert,
+      max_width = o.max_width, max_height = o.max_height, max_bytes = o.max_bytes }
+   if o.size == "any" then
+      form.any_size = true
+   elseif o.size ~= nil then
+      local size = options.check_pair(name, o, "size", 1, level)
+      form.height, form.width = size[1], size[2]
+   end
+   if o.size == "any" and not o.stream then
+      error(name .. ": size = 'any' needs stream = true: images in memory have one size", level)
+   end
+   return form
+end
+
+--- Checks the options of a loader of pictures: as `options.check`, and what is in them.
+-- @treturn table options, with `form`
+function M.check(name, opts, spec)
+   local o = options.check(name, opts, spec or M.OPTIONS, 4)
+   o.on_error = check_on_error(name, o.on_error, 3)
+   o.form = form_of(name, o, 4)
+   return o
+end
+
+-- Pictures of known paths
+
+--- The samples that could be read and what was wrong with the others; or nil and the message of the one
+-- that on_error did not take.
+local function sort_out(paths, failures, on_error)
    local keep, skipped = {}, {}
-   for i, path in ipairs(fields.paths) do
-      if failures[i] then
-         skipped[#skipped + 1] = { path = path, message = failures[i] }
-      else
+   for i, path in ipairs(paths) do
+      local message = failures[i]
+      if not message then
          keep[#keep + 1] = i
+      elseif on_error == "raise" or type(on_error) == "function" and on_error(path, message) == false then
+         return nil, message
+      else
+         skipped[#skipped + 1] = { path = path, message = message }
       end
    end
-   if #skipped > 0 and (o.on_error == "error" or #keep == 0) then
+   if #keep == 0 and #skipped > 0 then
       return nil, skipped[1].message
    end
+   return keep, skipped
+end
+
+local function stream(fields, tree, o)
+   local pictures, message = core.loading.pictures(fields.paths, tree.archives, o.form)
+   if not pictures then
+      return nil, message
+   end
+   fields.pictures, fields.on_error, fields.skipped = pictures, o.on_error, {}
+   return sets.new(fields)
+end
+
+--- Loads the pictures of `fields.paths`, or leaves them where they are, and makes the data set.
+-- @tparam table fields `paths`, `labels`, `classes` and what else is known (lists)
+-- @tparam Tree tree where they are
+-- @tparam table o options of `check`
+-- @treturn[1] Set with `skipped`, a list of {path=, message=}
+-- @treturn[1] {int,...} the places in `paths` of what is in it
+-- @treturn[2] nil
+-- @treturn[2] string message
+function M.load(fields, tree, o)
+   if o.stream then
+      local set, message = stream(fields, tree, o)
+      return set, message
+   end
+   local images, failures = reading.load(fields.paths, tree.archives, o.form)
+   if not images then
+      return nil, failures
+   end
+   local keep, skipped = sort_out(fields.paths, failures, o.on_error or "skip")
+   if not keep then
+      return nil, skipped
+   end
+   fields.images = images
    local set = sets.new(fields)
    if #skipped > 0 then
       set = set:subset(keep)
    end
    set.skipped = skipped
-   return set
+   return set, keep
 end
 
---- Loads the pictures of `fields.paths` and makes the data set.
--- @tparam table fields `paths`, `labels`, `classes` and what else is known (lists)
--- @tparam table o checked options (see `M.OPTIONS`)
--- @treturn[1] Set with `skipped`, a list of {path=, message=}
--- @treturn[2] nil
--- @treturn[2] string message
-function M.load(fields, o)
-   if o.on_error ~= "skip" and o.on_error ~= "error" then
-      error(("on_error must be 'skip' or 'error', got '%s'"):format(tostring(o.on_error)), 3)
-   end
-   local images, failures = image.load_batch(fields.paths, {
-      size = o.size, channels = o.channels, dtype = o.dtype, mode = o.mode, invert = o.invert,
-      max_width = o.max_width, max_height = o.max_height, max_bytes = o.max_bytes,
-   })
-   fields.images = images
-   return drop_failed(fields, failures, o)
-end
+-- Layouts
 
---- A folder with one folder of pictures a class: `root/CLASS/anything.png`.
---
--- Without `size` all pictures must be as large as the first one; with it they are resized.
--- @tparam string root
--- @tparam[opt] table opts `size` ({height, width} or one number), `channels` (1 grey, the default, or
---   3), `dtype` ("uint8", the default, or "float32"), `invert` (default false), `mode` ("area" or
---   "bilinear"), `on_error` ("skip", the default: the files that could not be read are listed in the
---   set's `skipped`; or "error": the first of them makes the answer nil), `max_width`,
---   `max_height`, `max_bytes`
--- @treturn[1] Set
--- @treturn[2] nil
--- @treturn[2] string message
--- @usage local set = assert(data.folder("pictures", { size = { 64, 64 } }))
-function M.folder(root, opts)
-   local o = options.check("data.folder", opts, M.OPTIONS)
-   local classes, message = M.folders(root)
+--- One class a folder of a tree.
+function M.classes(root, tree, o)
+   local classes, message = tree:folders(tree.root)
    if not classes then
       return nil, message
    end
    local fields = { paths = {}, labels = {}, classes = classes }
    for label, class in ipairs(classes) do
-      local paths
-      paths, message = M.pictures(root .. "/" .. class)
+      local paths, why = tree:pictures(tree.root .. "/" .. class)
       if not paths then
-         return nil, message
+         return nil, why
       end
       for _, path in ipairs(paths) do
          fields.paths[#fields.paths + 1] = path
@@ -129,20 +144,77 @@ function M.folder(root, opts)
    if #fields.paths == 0 then
       return nil, root .. ": no pictures in folders of classes (root/CLASS/picture.png)"
    end
-   return M.load(fields, o)
+   local set, why = M.load(fields, tree, o)
+   return set, not set and why or nil
+end
+
+--- A folder with one folder of pictures a class: `root/CLASS/anything.png`.
+--
+-- Without `size` all pictures must be as large as the first one; with it they are resized. With
+-- `stream = true` nothing but the first picture is read: the set knows its files and reads them as
+-- batches want them (`data.loader`), so it may be larger than memory.
+-- @tparam string root a folder, a zip archive ("pictures.zip") or a folder in one ("x.zip/train")
+-- @tparam[opt] table opts `size` ({height, width} or one number; "any", for streams that are made one
+--   size by their augmentation), `channels` (1 grey, the default, or 3), `dtype` ("uint8", the default, or
+--   "float32"), `invert` (default false), `mode` ("area" or "bilinear"), `on_error` (what is done with files
+--   that cannot be read: "skip", the default, lists them in the set's `skipped`; "raise" makes the answer
+--   nil; a function gets path and message and skips the file unless it returns false. A stream hands it
+--   on to `data.loader`, whose default is "raise"), `stream` (default false), `max_width`,
+--   `max_height`, `max_bytes`
+-- @treturn[1] Set
+-- @treturn[2] nil
+-- @treturn[2] string message
+-- @usage local set = assert(data.folder("pictures", { size = { 64, 64 } }))
+-- @usage local set = assert(data.folder("faces.zip", { size = 112, channels = 3, stream = true }))
+function M.folder(root, opts)
+   local o = M.check("data.folder", opts)
+   local tree, message = trees.open(root)
+   if not tree then
+      return nil, message
+   end
+   local set, why = M.classes(root, tree, o)
+   return set, why
+end
+
+--- Picture files and their labels.
+-- @tparam {string,...} paths
+-- @tparam {string|number,...} names the label of each: names, or numbers
+-- @tparam[opt] table opts as for `folder`, and `classes` (the names in their order; default: all that
+--   there are, sorted)
+-- @treturn[1] Set
+-- @treturn[2] nil
+-- @treturn[2] string message
+-- @usage local set = assert(data.files({ "a.png", "b.png" }, { "cat", "dog" }, { size = 32 }))
+function M.files(paths, names, opts)
+   local o = M.check("data.files", opts, options.extend(M.OPTIONS, { classes = options.optional }))
+   if type(paths) ~= "table" or type(names) ~= "table" or #paths ~= #names then
+      error("data.files: expected a list of paths and a list of as many labels", 2)
+   end
+   local numbers, classes = labels.number(names, o.classes)
+   if not numbers then
+      error("data.files: " .. classes, 2)
+   end
+   local fields = { paths = table.move(paths, 1, #paths, 1, {}), labels = numbers, classes = classes }
+   local set, why = M.load(fields, { archives = {} }, o)
+   return set, not set and why or nil
 end
 
 --- The ORL faces (Samaria, Harter 1994): `root/sN/M.pgm`, 40 people, 10 pictures each, 92 x 112.
 -- People are classes, in the order of their numbers.
--- @tparam string root
+-- @tparam string root a folder or a zip archive
 -- @tparam[opt] table opts as for `folder`
 -- @treturn[1] Set
 -- @treturn[2] nil
 -- @treturn[2] string message
 -- @usage local faces = assert(data.orl("orl_faces", { size = { 56, 46 } }))
 function M.orl(root, opts)
-   local o = options.check("data.orl", opts, M.OPTIONS)
-   local names, message = M.folders(root)
+   local o = M.check("data.orl", opts)
+   local tree, message = trees.open(root)
+   if not tree then
+      return nil, message
+   end
+   local names
+   names, message = tree:folders(tree.root)
    if not names then
       return nil, message
    end
@@ -152,17 +224,18 @@ function M.orl(root, opts)
    end
    table.sort(people)
    local fields = { paths = {}, labels = {}, classes = {} }
-   for label, number in ipairs(people) do
-      fields.classes[label] = ("s%d"):format(number)
+   for label, person in ipairs(people) do
+      fields.classes[label] = ("s%d"):format(person)
       for picture = 1, 10 do
-         fields.paths[#fields.paths + 1] = ("%s/s%d/%d.pgm"):format(root, number, picture)
+         fields.paths[#fields.paths + 1] = ("%s/s%d/%d.pgm"):format(tree.root, person, picture)
          fields.labels[#fields.labels + 1] = label
       end
    end
    if #people == 0 then
       return nil, root .. ": no people's folders s1, s2, ... of the ORL faces"
    end
-   return M.load(fields, o)
+   local set, why = M.load(fields, tree, o)
+   return set, not set and why or nil
 end
 
 return M

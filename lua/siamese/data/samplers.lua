@@ -1,45 +1,22 @@
 --- What to put into a batch: pairs, episodes, and P classes by K samples.
 --
--- A sampler is an iterator for a `for` loop. It draws from a generator of its own, so the same
--- `seed` gives the same batches whatever else draws random numbers, and it gives indices, so that
--- the images are gathered (and can be augmented) by whoever wants them: `set:batch(indices)`.
+-- A sampler is an iterator for a `for` loop (see `siamese.data.sampler`: it can be stopped and resumed). It
+-- draws from a generator of its own, so the same `seed` gives the same batches whatever else draws random
+-- numbers, and it gives indices, so that the images are gathered (and can be augmented) by whoever wants
+-- them: `set:batch(indices)`, or `data.loader(set, { sampler = ... })`.
 --
 -- @module siamese.data.samplers
 local core = require "siamese.core"
 local options = require "siamese.options"
+local sampler = require "siamese.data.sampler"
 local sets = require "siamese.data.set"
 
 local M = {}
 
-local function int64(list)
-   return core.tensor(list, { dtype = "int64" })
-end
-
---- Raises at the sampler's caller: fail is called by a check, that by `prepare`, that by the sampler.
-local function fail(name, text, ...)
-   error(name .. ": " .. text:format(...), 5)
-end
-
-local function check_positive(name, key, value)
-   if math.type(value) ~= "integer" or value < 1 then
-      fail(name, "%s must be a positive integer, got %s", key, tostring(value))
-   end
-end
-
---- Calls draw() `count` times (without end when nil) from a for loop.
-local function repeated(count, draw)
-   local done = 0
-   return function()
-      if count and done >= count then
-         return nil
-      end
-      done = done + 1
-      return draw()
-   end
-end
+local check_positive, fail, int64 = sampler.check_positive, sampler.fail, sampler.int64
 
 --- The members of each class, and the classes with at least `least` of them.
-local function usable(name, set, least, wanted)
+function M.usable(name, set, least, wanted)
    local members, classes = sets.members(set), {}
    for class, list in ipairs(members) do
       if #list >= least then
@@ -56,7 +33,7 @@ end
 
 --- Sorts classes into groups by the value that `groups` has for each; one group when nil. Groups of
 -- fewer than `least` classes are left out.
-local function grouped(name, classes, groups, least)
+function M.grouped(name, classes, groups, least)
    if not groups then
       return { classes }
    end
@@ -84,7 +61,7 @@ local function grouped(name, classes, groups, least)
 end
 
 --- A random number of a list of lists, where each list weighs as much as it is long.
-local function weighted(lists)
+function M.weighted(lists)
    local total = 0
    for _, list in ipairs(lists) do
       total = total + #list
@@ -100,6 +77,8 @@ local function weighted(lists)
    end
 end
 
+local usable, grouped, weighted = M.usable, M.grouped, M.weighted
+
 --- Pairs of images, half of them of one class, half of two.
 --
 -- Same pairs: a class, then two different samples of it. Different pairs: two classes, a sample of
@@ -110,10 +89,10 @@ end
 --   pair then come from one group, which is harder)
 -- @treturn function iterator over a [B], b [B] (int64 indices) and same [B] (float32, 1 or 0)
 -- @usage for a, b, same in data.pairs(set, { batch_size = 32, batches = 100, seed = 1 }) do ... end
-function M.pairs(set, opts)
-   local name = "data.pairs"
+function M.pairs(set, opts, name, level)
+   name = name or "data.pairs"
    local o = options.check(name, opts, { batch_size = 64, batches = options.optional,
-      seed = options.optional, groups = options.optional })
+      seed = options.optional, groups = options.optional }, level)
    local function prepare()
       check_positive(name, "batch_size", o.batch_size)
       local members, twice = usable(name, set, 2, 1)
@@ -121,23 +100,23 @@ function M.pairs(set, opts)
       return members, twice, weighted(grouped(name, any, o.groups, 2))
    end
    local members, twice, draw_group = prepare()
-   local generator = core.Generator(o.seed)
 
-   local function one(list)
+   local function one(generator, list)
       return list[generator:random(#list)]
    end
-   local function same_pair()
-      local list = members[one(twice)]
+   local function same_pair(generator)
+      local list = members[one(generator, twice)]
       local i, j = table.unpack(generator:sample(#list, 2))
       return list[i], list[j]
    end
-   local function different_pair()
+   local function different_pair(generator)
       local group, first = draw_group(generator)
       local second = generator:random(#group - 1)
       second = second < first and second or second + 1
-      return one(members[group[first]]), one(members[group[second]])
+      local a = one(generator, members[group[first]])
+      return a, one(generator, members[group[second]])
    end
-   return repeated(o.batches, function()
+   local function draw(generator)
       local a, b, same = {}, {}, {}
       local half = o.batch_size // 2
       if o.batch_size % 2 == 1 and generator:uniform() < 0.5 then
@@ -148,10 +127,12 @@ function M.pairs(set, opts)
       end
       generator:shuffle(same)
       for i = 1, o.batch_size do
-         a[i], b[i] = (same[i] == 1 and same_pair or different_pair)()
+         a[i], b[i] = (same[i] == 1 and same_pair or different_pair)(generator)
       end
       return int64(a), int64(b), core.tensor(same)
-   end)
+   end
+   return sampler.new{ name = name, limit = o.batches, seed = o.seed, lists = 2, draw = draw,
+      members = members, twice = twice }
 end
 
 --- N-way K-shot episodes: N classes, K support images and some queries of each.
@@ -174,9 +155,8 @@ function M.episodes(set, opts)
       return members, weighted(grouped(name, classes, o.groups, o.way))
    end
    local members, draw_group = prepare()
-   local generator = core.Generator(o.seed)
 
-   return repeated(o.episodes, function()
+   local function draw(generator)
       local support, query, labels = {}, {}, {}
       local group = draw_group(generator)
       for label, at in ipairs(generator:sample(#group, o.way)) do
@@ -190,35 +170,41 @@ function M.episodes(set, opts)
          end
       end
       return int64(support), int64(query), int64(labels)
-   end)
+   end
+   return sampler.new{ name = name, limit = o.episodes, seed = o.seed, lists = 2, aligned = false,
+      draw = draw }
 end
 
 --- Batches of P classes by K samples, as batch-hard triplets and margin losses want them.
 --
 -- Without groups, classes come in random order, each once before any comes again. With `groups`, each
 -- batch draws its classes from a few groups, so that much of what it must tell apart is alike. The K
--- samples of a class are different ones.
+-- samples of a class are different ones; classes with fewer are left out, unless `replacement` lets their
+-- samples come more than once.
 -- @tparam Set set
 -- @tparam[opt] table opts `classes` (P, default 16); `samples` (K, default 4); `batches` (default:
 --   without end); `seed`; `groups` (one value a class, such as `set.alphabets`); `groups_per_batch`
---   (default 1; where they hold fewer than P classes, more groups join)
+--   (default 1; where they hold fewer than P classes, more groups join); `replacement` (default false)
 -- @treturn function iterator over indices [P*K] and labels [P*K] (int64, the set's labels)
 -- @usage for indices, labels in data.class_batches(set, { classes = 32, samples = 4 }) do ... end
-function M.class_batches(set, opts)
-   local name = "data.class_batches"
+function M.class_batches(set, opts, name, level)
+   name = name or "data.class_batches"
    local o = options.check(name, opts, { classes = 16, samples = 4, batches = options.optional,
-      seed = options.optional, groups = options.optional, groups_per_batch = 1 })
+      seed = options.optional, groups = options.optional, groups_per_batch = 1, replacement = false },
+      level)
    local function prepare()
       check_positive(name, "classes", o.classes)
       check_positive(name, "samples", o.samples)
       check_positive(name, "groups_per_batch", o.groups_per_batch)
-      local members, classes = usable(name, set, o.samples, o.classes)
+      local members, classes = usable(name, set, o.replacement and 1 or o.samples, o.classes)
       return members, classes, o.groups and grouped(name, classes, o.groups, 1)
    end
-   local members, classes, groups = prepare()
-   local generator, at = core.Generator(o.seed), #classes
+   local members, all, all_groups = prepare()
+   -- What has been shuffled is shuffled on: the order is a part of the state.
+   local own = { classes = all, at = #all, groups = all_groups }
 
-   local function next_classes()
+   local function next_classes(generator, state)
+      local groups, classes = state.groups, state.classes
       if groups then
          local pool = {}
          generator:shuffle(groups)
@@ -230,24 +216,34 @@ function M.class_batches(set, opts)
          generator:shuffle(pool)
          return table.move(pool, 1, o.classes, 1, {})
       end
-      if at + o.classes > #classes then
+      if state.at + o.classes > #classes then
          generator:shuffle(classes)
-         at = 0
+         state.at = 0
       end
-      at = at + o.classes
-      return table.move(classes, at - o.classes + 1, at, 1, {})
+      state.at = state.at + o.classes
+      return table.move(classes, state.at - o.classes + 1, state.at, 1, {})
    end
-   return repeated(o.batches, function()
+   --- K samples of n; where there are fewer, all of them before any again.
+   local function choose(generator, n)
+      local out = generator:sample(n, math.min(n, o.samples))
+      while #out < o.samples do
+         local more = generator:sample(n, math.min(n, o.samples - #out))
+         table.move(more, 1, #more, #out + 1, out)
+      end
+      return out
+   end
+   local function draw(generator, state)
       local indices, labels = {}, {}
-      for _, class in ipairs(next_classes()) do
+      for _, class in ipairs(next_classes(generator, state)) do
          local list = members[class]
-         for _, sample in ipairs(generator:sample(#list, o.samples)) do
+         for _, sample in ipairs(choose(generator, #list)) do
             indices[#indices + 1] = list[sample]
             labels[#labels + 1] = class
          end
       end
       return int64(indices), int64(labels)
-   end)
+   end
+   return sampler.new{ name = name, limit = o.batches, seed = o.seed, own = own, draw = draw }
 end
 
 --- Batches that go through the whole set once.
@@ -265,16 +261,19 @@ function M.batches(set, opts)
    end
    prepare()
    local n = set.labels:size(1)
-   local order = o.shuffle and core.Generator(o.seed):permutation(n)
-      or core.arange(1, n + 1, { dtype = "int64" })
    local count = o.drop_last and n // o.batch_size or (n + o.batch_size - 1) // o.batch_size
-   local batch = 0
-   return repeated(count, function()
-      local first = batch * o.batch_size + 1
-      batch = batch + 1
+   local order
+   local function begin(_, generator, own)
+      own.batch = 0
+      order = o.shuffle and generator:permutation(n) or core.arange(1, n + 1, { dtype = "int64" })
+   end
+   local function draw(_, own)
+      local first = own.batch * o.batch_size + 1
+      own.batch = own.batch + 1
       local indices = order:narrow(1, first, math.min(o.batch_size, n - first + 1))
       return indices, set.labels:index_select(1, indices)
-   end)
+   end
+   return sampler.new{ name = name, limit = count, seed = o.seed, begin = begin, draw = draw }
 end
 
 return M

@@ -66,6 +66,7 @@ end
 
 --- Begins an epoch.
 function Position:begin(epoch)
+   self.ended = false
    local random = M.random_of(self.things)
    local iterator = make(self, epoch)
    if iterator ~= self.iterator then
@@ -73,17 +74,22 @@ function Position:begin(epoch)
    end
 end
 
---- The next batch's values, as table.pack gives them; nil at the end of the epoch.
+--- The next batch's values, as table.pack gives them; nil at the end of the epoch, however often it is asked:
+-- an iterator that goes on to its next pass when it is called once more is not.
 function Position:next()
+   if self.ended then
+      return nil
+   end
    self.calls = self.calls + 1
    local batch = table.pack(self.iterator())
-   return batch[1] ~= nil and batch or nil
+   self.ended = batch[1] == nil
+   return not self.ended and batch or nil
 end
 
 --- What `go_to` needs.
 -- @treturn table data
 function Position:state()
-   return { since = self.since, calls = self.calls, random = self.random,
+   return { since = self.since, calls = self.calls, random = self.random, ended = self.ended,
       iterator = is_resumable(self.iterator) and checkpoint.state_of(self.iterator) or nil }
 end
 
@@ -92,7 +98,7 @@ end
 function Position:go_to(state)
    M.set_random(self.things, state.random)
    self.iterator = make(self, state.since)
-   self.since, self.calls, self.random = state.since, state.calls, state.random
+   self.since, self.calls, self.random, self.ended = state.since, state.calls, state.random, state.ended
    if state.iterator and is_resumable(self.iterator) then
       checkpoint.restore(self.iterator, state.iterator)
       return

@@ -50,6 +50,9 @@ function M.compute(run, batch)
       return o.objective(table.unpack(batch, 1, batch.n))
    end
    local a, b, c = batch[1], batch[2], batch[3]
+   if batch.lists == 1 then -- a loader's third value of one list are its indices
+      c = nil
+   end
    local count = core.is_tensor(a) and a:size(1) or #a
    local ready = o.set and gather or function(_, x)
       return o.augment and o.augment(x) or x
@@ -129,6 +132,7 @@ function M.draw(run)
          break
       end
       batches[#batches + 1] = batch
+      batch.lists = type(run.position.iterator) == "table" and run.position.iterator.lists or nil
    end
    return #batches > 0 and batches or nil
 end

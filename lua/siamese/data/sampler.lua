@@ -1,0 +1,137 @@
+--- What all samplers share: they are called for one batch of indices after the other, draw from a
+-- generator of their own, and can be stopped and resumed.
+--
+--    for a, b, same in data.pairs(set, { batches = 100, seed = 1 }) do ... end
+--
+--    local sampler = data.pairs(set, { batches = 100, seed = 1 })
+--    local state = sampler:state()     -- plain data: numbers, strings and tables of them
+--    sampler:restore(state)            -- goes on where it was then
+--
+-- A sampler with an end (`batches`, `episodes`, or once through the set) gives nil there; called again it
+-- begins the next epoch, with other batches.
+--
+-- @module siamese.data.sampler
+local core = require "siamese.core"
+
+local M = {}
+
+--- @type Sampler
+local Sampler = {}
+Sampler.__index = Sampler
+
+--- Makes a sampler.
+-- @tparam table parts `name` (for messages); `limit` (batches of an epoch, nil for no end); `seed`;
+--   `lists` (how many of the values that come first are lists of indices, default 1); `aligned` (whether
+--   these lists, and what comes with them, belong together place by place, default true);
+--   `others_of(indices)` (what comes with a list of which some are left out, where it is not aligned);
+--   `draw(generator, own)`, which gives a batch; `own`, plain data that draw changes;
+--   `begin(generator, own)`, called when an epoch begins. A field `frozen` is plain data, too, and
+--   replaced rather than changed, so that a state need not copy it.
+-- @treturn Sampler
+function M.new(parts)
+   local self = {}
+   for key, value in pairs(parts) do
+      self[key] = value
+   end
+   self.own = parts.own or {}
+   self.lists = parts.lists or 1
+   self.aligned = parts.aligned ~= false
+   self.generator = core.Generator(parts.seed)
+   self.done = 0
+   return setmetatable(self, Sampler)
+end
+
+local function copy(value)
+   if type(value) ~= "table" then
+      return value
+   end
+   local out = {}
+   for key, item in pairs(value) do
+      out[key] = copy(item)
+   end
+   return out
+end
+
+--- The values of the next batch; nil at the end of an epoch.
+-- @function Sampler:__call
+function Sampler:__call()
+   if self.limit and self.done >= self.limit then
+      self.done = 0
+      return nil
+   end
+   if self.done == 0 then
+      self.began = self.generator:get_state()
+      if self.begin then
+         self:begin(self.generator, self.own)
+      end
+   end
+   self.done = self.done + 1
+   return self.draw(self.generator, self.own)
+end
+
+--- The number of batches of an epoch.
+-- @treturn number math.huge when it has no end
+function Sampler:__len()
+   return self.limit or math.huge
+end
+
+--- Where it stands, as plain data that can be written to a file.
+-- @treturn table
+function Sampler:state()
+   return { sampler = self.name, done = self.done, generator = self.generator:get_state(),
+      began = copy(self.began), own = copy(self.own), frozen = self.frozen }
+end
+
+--- Goes on from a state of a sampler of the same kind, set and options.
+-- @tparam table state
+-- @treturn Sampler itself
+function Sampler:restore(state)
+   if type(state) ~= "table" or state.sampler ~= self.name then
+      error(("%s: expected a state of its own, got one of %s"):format(self.name,
+         type(state) == "table" and tostring(state.sampler) or type(state)), 2)
+   end
+   if self.begin and state.done > 0 then -- what begin made is not kept: it makes it again
+      self.generator:set_state(state.began)
+      self:begin(self.generator, self.own)
+   end
+   self.done, self.began, self.own = state.done, copy(state.began), copy(state.own)
+   self.frozen = state.frozen
+   self.generator:set_state(state.generator)
+   return self
+end
+
+--- "data.pairs: 30 of 100 batches".
+function Sampler:__tostring()
+   return ("%s: %d%s batches"):format(self.name, self.done,
+      self.limit and " of " .. self.limit or "")
+end
+
+--- Whether a value is one.
+function M.is(value)
+   return getmetatable(value) == Sampler
+end
+
+-- Checks for those who make samplers.
+
+--- Raises at whoever called the sampler's maker: the first caller outside of these modules.
+function M.fail(name, text, ...)
+   local level = 2
+   local info = debug.getinfo(level, "S")
+   while info and info.source:find("siamese/data/[%w_]+%.lua$") do
+      level = level + 1
+      info = debug.getinfo(level, "S")
+   end
+   error(name .. ": " .. text:format(...), level)
+end
+
+function M.check_positive(name, key, value)
+   if math.type(value) ~= "integer" or value < 1 then
+      M.fail(name, "%s must be a positive integer, got %s", key, tostring(value))
+   end
+end
+
+function M.int64(list)
+   return #list == 0 and core.zeros(0, { dtype = "int64" }) or core.tensor(list, { dtype = "int64" })
+end
+
+return M
