@@ -302,10 +302,39 @@ local function take(self)
    end
 end
 
+--- Where it stands, by the last state of the sampler that was kept.
+local function state_of(self)
+   local kept
+   for _, state in ipairs(self.states) do
+      kept = state.drawn <= self.given and state or kept
+   end
+   kept = kept or { drawn = self.given, sampler = self.sampler:state() }
+   return { given = self.given, over = self.over, drawn = kept.drawn, sampler = kept.sampler,
+      seed = self.seed }
+end
+
+--- Where the sampler has been told to draw by something else: gives up what was drawn ahead by what it knew
+-- before, so that how many batches that were changes nothing.
+-- @treturn boolean whether there were such batches, whose workers are stopped now
+local function heed_sampler(self)
+   local from = self.sampler
+   if not sampler.is(from) or from.frozen_count == self.frozen_count then
+      return false
+   end
+   local frozen, ahead = from.frozen, self.drawn ~= self.given
+   if ahead then
+      self:restore(state_of(self))
+      from.frozen = frozen
+   end
+   self.states, self.frozen_count = {}, from.frozen_count
+   return ahead
+end
+
 --- The next batch: images for each list of the sampler, what else the sampler gives (of one list, the
 -- labels), and the lists of indices; nil at the end of an epoch, after which the next one begins.
 -- @function Loader:__call
 function Loader:__call()
+   heed_sampler(self)
    if not self.native then
       start(self)
    end
@@ -341,7 +370,7 @@ end
 -- next call begins another.
 function Loader:stop()
    local native = self.native
-   if not native then
+   if not native or heed_sampler(self) then
       return
    end
    self.native, self.queue = nil, nil
@@ -352,7 +381,7 @@ function Loader:stop()
       self:restore(self:state())
    else
       end_epoch(self.sampler)
-      self.over = self.over or self.sampler.done == 0
+      self.over, self.states = self.over or self.sampler.done == 0, {}
    end
 end
 
@@ -365,13 +394,8 @@ function Loader:state()
    if not sampler.is(self.sampler) then
       error(NAME .. ": only the samplers of siamese.data have a state", 2)
    end
-   local kept
-   for _, state in ipairs(self.states) do
-      kept = state.drawn <= self.given and state or kept
-   end
-   kept = kept or { drawn = self.given, sampler = self.sampler:state() }
-   return { given = self.given, over = self.over, drawn = kept.drawn, sampler = kept.sampler,
-      seed = self.seed }
+   heed_sampler(self)
+   return state_of(self)
 end
 
 --- Goes on from a state of a loader with the same set and options.
@@ -446,7 +470,8 @@ function M.loader(set, opts)
       dtype = o.dtype, augment = o.augment, on_error = o.on_error,
       seed = o.seed or core.Generator():random(math.maxinteger),
       lists = o.lists or sampler.is(chosen) and chosen.lists or 1,
-      drawn = 0, given = 0, over = false, states = {}, skipped = {}, left_out = {} }, Loader)
+      drawn = 0, given = 0, over = false, states = {}, skipped = {}, left_out = {},
+      frozen_count = sampler.is(chosen) and chosen.frozen_count or nil }, Loader)
    return self, nil, nil, self
 end
 

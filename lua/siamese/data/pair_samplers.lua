@@ -188,7 +188,7 @@ end
 --
 -- A hard same pair is an image and the farthest of its class; a hard different pair an image and one of
 -- the `candidates` nearest of other classes (from the same group, with groups). Until `update` is called
--- all pairs are random.
+-- all pairs are random; an update counts from the next batch on, in a loader, too.
 -- @tparam Set set
 -- @tparam[opt] table opts `batch_size` (pairs, default 64); `batches` (default: without end); `seed`;
 --   `hard` (the share, 0 to 1, default 0.5); `candidates` (default 10); `groups` (one value a class)
@@ -238,7 +238,7 @@ function M.hard_pairs(set, opts)
    self = sampler.new{ name = name, limit = o.batches, seed = o.seed, lists = 2, draw = draw }
    self.update = function(_, embeddings)
       check_embeddings(set, embeddings)
-      self.frozen = core.no_grad(mine, set, embeddings:detach(), o)
+      self:freeze(core.no_grad(mine, set, embeddings:detach(), o))
       return self
    end
    return self

@@ -26,7 +26,8 @@ Sampler.__index = Sampler
 --   `others_of(indices)` (what comes with a list of which some are left out, where it is not aligned);
 --   `draw(generator, own)`, which gives a batch; `own`, plain data that draw changes;
 --   `begin(generator, own)`, called when an epoch begins. A field `frozen` is plain data, too, and
---   replaced rather than changed, so that a state need not copy it.
+--   replaced rather than changed, so that a state need not copy it; by `freeze`, so that a loader which has
+--   drawn ahead notices.
 -- @treturn Sampler
 function M.new(parts)
    local self = {}
@@ -37,8 +38,14 @@ function M.new(parts)
    self.lists = parts.lists or 1
    self.aligned = parts.aligned ~= false
    self.generator = core.Generator(parts.seed)
-   self.done = 0
+   self.done, self.frozen_count = 0, 0
    return setmetatable(self, Sampler)
+end
+
+--- Draws by other data from the next batch on.
+-- @tparam table data plain data, not to be changed any more
+function Sampler:freeze(data)
+   self.frozen, self.frozen_count = data, self.frozen_count + 1
 end
 
 local function copy(value)
