@@ -76,9 +76,9 @@ describe("an update of hard pairs", function()
    it("outlives the loop that it was made in", function()
       local sampler = hard_pairs()
       local loader = loader_of(sampler)
-      for _ in loader:epoch() do
+      for _ in loader:epoch() do -- luacheck: ignore 512
          sampler:update(embeddings(1))
-         break -- luacheck: ignore 512
+         break
       end
       local plain = hard_pairs()
       plain()

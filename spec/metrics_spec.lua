@@ -183,10 +183,18 @@ describe("the table of the few-shot papers", function()
          tostring(result))
    end)
 
-   it("says which classes are too small", function()
-      assert.error_matches(function()
-         metrics.few_shot_table(circle(20, 10, 0.05), { embed = metrics.pixels })
-      end, "needs 5 classes with at least 16 samples each")
+   it("says which classes are too small, in the caller's line, before it embeds", function()
+      for _, name in ipairs{ "few_shot_table", "few_shot" } do
+         local embed = function() error("it has embedded") end
+         local line = debug.getinfo(1, "l").currentline + 2
+         local ok, message = pcall(function()
+            local result = metrics[name](circle(20, 10, 0.05), { embed = embed, queries = 15 })
+            return result
+         end)
+         assert.is_false(ok)
+         assert.matches(("metrics_spec.lua:%d: metrics.%s: needs 5 classes with at least 16 samples each")
+            :format(line, name), message, 1, true)
+      end
       assert.error_matches(function()
          metrics.few_shot_table(circle(20, 10, 0.05), { embed = metrics.pixels, way = 5 })
       end, "way and shot must be lists")

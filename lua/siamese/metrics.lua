@@ -117,11 +117,15 @@ local FEW_SHOT = {
    rule = "prototype", batch_size = 256, seed = options.optional, groups = options.optional,
 }
 
+--- The episodes of checked options; raises, before anything is embedded, where the set has too few images.
+local function episodes_of(name, set, o)
+   return samplers.episodes(set, { way = o.way, shot = o.shot, queries = o.queries, episodes = o.episodes,
+      seed = o.seed, groups = o.groups }, name, 4)
+end
+
 --- Episodes on embeddings; o is checked.
-local function run_episodes(name, set, embedded, o)
+local function run_episodes(name, episodes, embedded, o)
    local distance, accuracies = distance_function(name, o.distance, 4), {}
-   local episodes = samplers.episodes(set, { way = o.way, shot = o.shot, queries = o.queries,
-      episodes = o.episodes, seed = o.seed, groups = o.groups })
    core.no_grad(function()
       for support, query, labels in episodes do
          local answers = answer(name, embedded:index_select(1, query),
@@ -162,7 +166,8 @@ end
 -- print(("%.1f %% +- %.1f"):format(100 * result.accuracy, 100 * result.interval))
 function M.few_shot(set, opts)
    local o = check_few_shot("metrics.few_shot", opts, FEW_SHOT)
-   return run_episodes("metrics.few_shot", set, embedded_set("metrics.few_shot", set, o), o)
+   local episodes = episodes_of("metrics.few_shot", set, o)
+   return run_episodes("metrics.few_shot", episodes, embedded_set("metrics.few_shot", set, o), o)
 end
 
 local TABLE = options.extend(FEW_SHOT, { way = { 5, 20 }, shot = { 1, 5 }, queries = 15, episodes = 600 })
@@ -197,12 +202,17 @@ function M.few_shot_table(set, opts)
    if type(o.way) ~= "table" or type(o.shot) ~= "table" then
       error(name .. ": way and shot must be lists of numbers", 2)
    end
-   local embedded = embedded_set(name, set, o)
    local result = setmetatable({ ways = o.way, shots = o.shot }, { __tostring = table_text })
    for _, way in ipairs(o.way) do
       result[way] = {}
       for _, shot in ipairs(o.shot) do
-         result[way][shot] = run_episodes(name, set, embedded,
+         result[way][shot] = episodes_of(name, set, options.extend(o, { way = way, shot = shot }))
+      end
+   end
+   local embedded = embedded_set(name, set, o)
+   for _, way in ipairs(o.way) do
+      for _, shot in ipairs(o.shot) do
+         result[way][shot] = run_episodes(name, result[way][shot], embedded,
             options.extend(o, { way = way, shot = shot }))
       end
    end

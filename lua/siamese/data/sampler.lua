@@ -120,11 +120,13 @@ end
 
 -- Checks for those who make samplers.
 
---- Raises at whoever called the sampler's maker: the first caller outside of these modules.
+local MODULES = debug.getinfo(1, "S").source:match("^(.*)data/[^/]*$")
+
+--- Raises at whoever called the sampler's maker: the first caller outside of siamese's modules.
 function M.fail(name, text, ...)
    local level = 2
    local info = debug.getinfo(level, "S")
-   while info and info.source:find("siamese/data/[%w_]+%.lua$") do
+   while info and MODULES and info.source:sub(1, #MODULES) == MODULES do
       level = level + 1
       info = debug.getinfo(level, "S")
    end

@@ -143,10 +143,10 @@ end
 -- @treturn function iterator over support [N*K] (int64 indices, class by class), query [N*queries]
 --   (int64 indices) and labels [N*queries] (int64: which of the N classes each query is)
 -- @usage for support, query, labels in data.episodes(set, { way = 20, episodes = 400 }) do ... end
-function M.episodes(set, opts)
-   local name = "data.episodes"
+function M.episodes(set, opts, name, level)
+   name = name or "data.episodes"
    local o = options.check(name, opts, { way = 5, shot = 1, queries = 1,
-      episodes = options.optional, seed = options.optional, groups = options.optional })
+      episodes = options.optional, seed = options.optional, groups = options.optional }, level)
    local function prepare()
       check_positive(name, "way", o.way)
       check_positive(name, "shot", o.shot)
