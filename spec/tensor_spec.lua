@@ -345,3 +345,34 @@ describe("memory", function()
       assert.equal(1 << 25, siamese.zeros(1 << 25):numel())
    end)
 end)
+
+describe("topk", function()
+   it("gives what begins the sorted values, ties in order and NaN as the largest, whatever k", function()
+      local generator, rows = siamese.Generator(4), {}
+      for i = 1, 3 do
+         rows[i] = {}
+         for j = 1, 200 do
+            rows[i][j] = j % 37 == 0 and 0 / 0 or generator:random(40)
+         end
+      end
+      local plain = siamese.tensor(rows)
+      local across = siamese.tensor(rows):t():contiguous():t()
+      local function text(x)
+         return table.concat(x:reshape(-1):totable(), " "):gsub("%-nan", "nan")
+      end
+      for _, descending in ipairs{ true, false } do
+         local values, positions = plain:sort(2, descending)
+         for _, k in ipairs{ 1, 2, 10, 63, 64, 65, 200 } do
+            for _, x in ipairs{ plain, across } do
+               local some, places = x:topk(k, 2, descending)
+               assert.equal(text(values:narrow(2, 1, k)), text(some))
+               assert.is_true(places == positions:narrow(2, 1, k))
+            end
+            local some, places = plain:t():topk(k, 1, descending)
+            assert.equal(text(values:narrow(2, 1, k):t()), text(some))
+            assert.is_true(places == positions:narrow(2, 1, k):t())
+         end
+      end
+      assert.same({ 3, 0 }, plain:topk(0, 2).shape)
+   end)
+end)

@@ -706,8 +706,53 @@ static void sort_positions(const float *x, int64_t *p, int64_t *spare, int64_t n
     }
 }
 
+/* The positions p [k] of the first k of n, as a stable sort of all would have them: each
+ * is put in its place among the best so far, which few of many reach. */
+static void select_positions(const float *x, int64_t *p, int64_t n, int64_t k,
+                             bool descending) {
+    for (int64_t j = 0; j < n; j++) {
+        int64_t at = j < k ? j : k;
+        if (at == k && !precedes(x[j], x[p[k - 1]], descending))
+            continue;
+        at = at == k ? k - 1 : at;
+        for (; at > 0 && precedes(x[j], x[p[at - 1]], descending); at--)
+            p[at] = p[at - 1];
+        p[at] = j;
+    }
+}
+
+typedef struct selection {
+    const float *x;
+    float *values;
+    int64_t *positions;
+    int64_t n, k;
+    bool descending;
+} selection;
+
+static void select_rows(void *arg, int64_t begin, int64_t end, int thread) {
+    const selection *s = arg;
+    (void)thread;
+    for (int64_t i = begin; i < end; i++) {
+        const float *row = s->x + i * s->n;
+        int64_t *p = s->positions + i * s->k;
+        select_positions(row, p, s->n, s->k, s->descending);
+        for (int64_t j = 0; j < s->k; j++) {
+            s->values[i * s->k + j] = row[p[j]];
+            p[j]++;
+        }
+    }
+}
+
+enum { MOST_SELECTED = 64 }; /* beyond that sorting all is not slower at its worst */
+
 static sm_status topk_rows(const sm_topk_params *p, const sm_rows *x,
                            const sm_rows *values, sm_tensor *positions, sm_error *err) {
+    if (values->k <= MOST_SELECTED && values->k > 0) {
+        selection s = {sm_f32(x->t), sm_f32(values->t), sm_i64(positions),
+                       x->k,         values->k,         p->descending};
+        sm_rows_run(x, select_rows, &s);
+        return SM_OK;
+    }
     sm_meta meta = {.dtype = SM_I64, .ndim = 1, .shape = {2 * x->k}};
     sm_tensor *scratch;
     sm_status status = sm_tensor_new(&meta, &scratch, err);

@@ -141,10 +141,10 @@ local function search(x, labels, groups, first, count, candidates)
       return t:narrow(1, first, count):unsqueeze(2)
    end
    local d = core.F.cdist(x:narrow(1, first, count), x)
-   local same = rows(labels):eq(labels:unsqueeze(1))
+   local same, apart = rows(labels):eq(labels:unsqueeze(1)), rows(labels):ne(labels:unsqueeze(1))
    local own = core.arange(first, first + count, { dtype = "int64" }):unsqueeze(2)
       :eq(core.arange(1, x:size(1) + 1, { dtype = "int64" }):unsqueeze(1))
-   local far = d:masked_fill(same:eq(0), -1):masked_fill(own, -1):argmax(2)
+   local far = d:masked_fill(apart, -1):masked_fill(own, -1):argmax(2)
    local others = d:masked_fill(same, math.huge)
    if groups then
       others = others:masked_fill(rows(groups):ne(groups:unsqueeze(1)), math.huge)
