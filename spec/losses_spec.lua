@@ -88,6 +88,8 @@ describe("every loss", function()
          support.fails(name .. ": expected a label for each of the 4 embeddings, got [3]", loss, x,
             { 1, 2, 3 })
          support.fails(name .. ": labels must be an int64 tensor or a table, got string", loss, x, "dog")
+         support.fails(name .. ": label 2 is 'dog', expected an integer", loss, x, { 1, "dog", 1, 2 })
+         support.fails(name .. ": label 3 is 1.5, expected an integer", loss, x, { 1, 2, 1.5, 2 })
          if name ~= "losses.Contrastive" then -- which takes distances of any shape
             support.fails(name .. ": embeddings must be float32 [N,D], got float32 [4,5,1]", loss,
                x:unsqueeze(3), { 1, 2, 1, 2 })

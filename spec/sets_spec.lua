@@ -55,6 +55,7 @@ describe("labels", function()
       fails("data set: label 2 is 'x', which is not among the 1 classes", set, { "a", "x" }, { "a" })
       fails("data set: labels must be all numbers or all strings", set, { "a", 1 })
       fails("data set: label 1 is a boolean", set, { true })
+      fails("data set: label 2 is not a number", set, { 1, 0 / 0 })
       fails("data set: labels must be a list or an int64 tensor, got nil", data.set,
          { images = siamese.zeros(1, 1, 2, 2) })
    end)
@@ -221,6 +222,53 @@ describe("files that are wrong", function()
       assert.matches("more than", message, 1, true)
       fails("size must be an integer of at least 1", data.folder, root, { size = 0 })
       fails("a size must be from 1 to 65536", data.folder, root, { size = 1 << 40 })
+   end)
+end)
+
+describe("what cannot be a path", function()
+   it("is refused in the caller's line", function()
+      for _, name in ipairs{ "folder", "orl", "lfw", "omniglot", "omniglot_runs", "csv", "pairs_csv",
+         "idx" } do
+         for text, path in pairs{ ['""'] = "", ['"x\\0y"'] = "x\0y", table = {}, number = 3 } do
+            local line = debug.getinfo(1, "l").currentline + 2
+            local ok, message = pcall(function()
+               local set = data[name](path, name == "idx" and "labels" or nil)
+               return set
+            end)
+            assert.is_false(ok)
+            assert.equal(("spec/sets_spec.lua:%d: data.%s: expected the path of a "):format(line, name),
+               message:match("^.-path of a "))
+            assert.equal("got " .. text, message:match("got .*$"))
+         end
+      end
+      fails("data.files: expected the path of a file, got number", data.files, { 3 }, { "a" })
+      fails("image.load: expected the path of a file, got nil", siamese.image.load)
+      fails("image.save: expected the path of a file, got \"a\\0b\"", siamese.image.save, "a\0b",
+         siamese.zeros(1, 2, 2))
+      fails("the path has a zero byte", siamese.core.list_folder, root .. "\0")
+   end)
+end)
+
+describe("indices", function()
+   it("that a set does not have are refused in the caller's line, in memory and on disk", function()
+      write_classes(2, 2)
+      for _, on_disk in ipairs{ false, true } do
+         local set = assert(data.folder(root, { stream = on_disk }))
+         for _, name in ipairs{ "batch", "subset" } do
+            for _, index in ipairs{ 0, 5 } do
+               local line = debug.getinfo(1, "l").currentline + 2
+               local ok, message = pcall(function()
+                  local part = set[name](set, { 1, index })
+                  return part
+               end)
+               assert.is_false(ok)
+               assert.equal(("spec/sets_spec.lua:%d: Set:%s: index %d is not from 1 to 4 (the images)")
+                  :format(line, name, index), message)
+            end
+            fails(("Set:%s: expected a list of indices, [K], got a 2-D tensor"):format(name), set[name], set,
+               { { 1 }, { 2 } })
+         end
+      end
    end)
 end)
 

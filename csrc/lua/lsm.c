@@ -305,6 +305,13 @@ int lsm_check_shape(lua_State *L, int arg, int *ndim, int64_t *shape) {
     return end;
 }
 
+const char *lsm_check_path(lua_State *L, int arg) {
+    size_t size;
+    const char *path = luaL_checklstring(L, arg, &size);
+    luaL_argcheck(L, strlen(path) == size, arg, "the path has a zero byte");
+    return path;
+}
+
 sm_dtype lsm_check_dtype(lua_State *L, int arg) {
     const char *name = luaL_checkstring(L, arg);
     int dtype = sm_dtype_by_name(name);

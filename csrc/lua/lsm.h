@@ -78,6 +78,9 @@ int lsm_check_dim(lua_State *L, int arg, int ndim);
 int lsm_check_shape(lua_State *L, int arg, int *ndim, int64_t *shape);
 /* The dtype named by a string at arg. */
 sm_dtype lsm_check_dtype(lua_State *L, int arg);
+
+/* A path: a string without zero bytes, which no file's name has. */
+const char *lsm_check_path(lua_State *L, int arg);
 /* Pushes a shape as a table of integers. */
 void lsm_push_shape(lua_State *L, int ndim, const int64_t *shape);
 

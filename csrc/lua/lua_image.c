@@ -51,7 +51,7 @@ static int push_result(lua_State *L, const sm_form *form, sm_image *image,
 /* imaging.load(path, options) */
 static int l_load(lua_State *L) {
     sm_error err;
-    const char *path = luaL_checkstring(L, 1);
+    const char *path = lsm_check_path(L, 1);
     sm_form form = lsm_check_form(L, 2);
     sm_image *image = push_picture(L);
     return push_result(L, &form, image,
@@ -122,7 +122,7 @@ static int l_resize(lua_State *L) {
 static int l_save_png(lua_State *L) {
     char text[SM_SHAPE_TEXT];
     sm_error err;
-    const char *path = luaL_checkstring(L, 1);
+    const char *path = lsm_check_path(L, 1);
     sm_tensor *t = lsm_check_tensor(L, 2);
     int64_t channels = t->ndim == 3 ? t->shape[0] : 1;
     if ((t->ndim != 2 && t->ndim != 3) || (channels != 1 && channels != 3) ||

@@ -23,7 +23,7 @@ static const char *plain_string(lua_State *L, int arg, const char *what) {
  * message */
 static int l_save_tensors(lua_State *L) {
     sm_error err;
-    const char *path = luaL_checkstring(L, 1);
+    const char *path = lsm_check_path(L, 1);
     for (int arg = 2; arg <= 5; arg++)
         luaL_checktype(L, arg, LUA_TTABLE);
     lua_Integer n = (lua_Integer)lua_rawlen(L, 2), m = (lua_Integer)lua_rawlen(L, 4);
@@ -67,7 +67,7 @@ static int l_save_tensors(lua_State *L) {
 
 /* remove_stale(path): how many parts of killed writers of this file were removed */
 static int l_remove_stale(lua_State *L) {
-    lua_pushinteger(L, sm_stale_remove(luaL_checkstring(L, 1)));
+    lua_pushinteger(L, sm_stale_remove(lsm_check_path(L, 1)));
     return 1;
 }
 

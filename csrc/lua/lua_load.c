@@ -300,7 +300,7 @@ static void push_metadata(lua_State *L, const sm_st_file *file) {
  * ordered(names, values) makes a table whose pairs come in the order of names. */
 static int l_load_tensors(lua_State *L) {
     sm_error err;
-    const char *path = luaL_checkstring(L, 1);
+    const char *path = lsm_check_path(L, 1);
     luaL_checktype(L, 2, LUA_TFUNCTION);
     reading r = {.ordered_at = 2, .lazily = lua_toboolean(L, 3)};
     lua_settop(L, 3);

@@ -20,7 +20,7 @@ static int directory_gc(lua_State *L) {
 /* list_folder(path): two tables, names (sorted) and kinds ("file", "folder", "other"); or
  * nil and a message. */
 static int l_list_folder(lua_State *L) {
-    const char *path = luaL_checkstring(L, 1);
+    const char *path = lsm_check_path(L, 1);
     sm_directory **box = lua_newuserdatauv(L, sizeof *box, 0);
     *box = NULL;
     luaL_setmetatable(L, DIRECTORY);
@@ -44,13 +44,13 @@ static int l_list_folder(lua_State *L) {
 
 /* path_kind(path): "file", "folder", "other" or "none". */
 static int l_path_kind(lua_State *L) {
-    lua_pushstring(L, kind_names[sm_path_kind(luaL_checkstring(L, 1))]);
+    lua_pushstring(L, kind_names[sm_path_kind(lsm_check_path(L, 1))]);
     return 1;
 }
 
 /* load_idx(path, max_bytes): a uint8 tensor, or nil and a message. */
 static int l_load_idx(lua_State *L) {
-    const char *path = luaL_checkstring(L, 1);
+    const char *path = lsm_check_path(L, 1);
     lua_Integer max_bytes = luaL_optinteger(L, 2, (lua_Integer)1 << 30);
     luaL_argcheck(L, max_bytes > 0, 2, "max_bytes must be positive");
     sm_tensor **box = lsm_push_box(L);

@@ -63,7 +63,7 @@ end
 -- @usage local x = assert(image.load("a.png", { channels = 3, dtype = "float32" }))
 function M.load(path, opts)
    local o = load_options("image.load", opts)
-   return imaging.load(path, o)
+   return imaging.load(options.check_path("image.load", path), o)
 end
 
 --- Decodes a picture file that is in a string.
@@ -128,7 +128,7 @@ end
 -- @treturn[2] string message with the file's name
 -- @usage assert(image.save("out.png", x))
 function M.save(path, t)
-   return imaging.save_png(path, t)
+   return imaging.save_png(options.check_path("image.save", path), t)
 end
 
 -- Pictures that show results. Coordinates are in pixels and count from 1 at the top left; a colour is

@@ -160,6 +160,19 @@ function M.check_choice(name, options, key, choices, level)
       M.text(options[key])), level or 3)
 end
 
+--- Raises unless a value can be the path of a file.
+-- @tparam string name of the function, for messages
+-- @param path
+-- @tparam[opt=3] number level of the blame
+-- @treturn string it
+function M.check_path(name, path, level)
+   if type(path) ~= "string" or path == "" or path:find("\0", 1, true) then
+      error(("%s: expected the path of a file, got %s"):format(name, type(path) == "string" and ("%q")
+         :format(path) or type(path)), level or 3)
+   end
+   return path
+end
+
 --- How a value stands in a message: lists with what is in them.
 -- @treturn string
 function M.text(value)

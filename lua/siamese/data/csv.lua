@@ -65,7 +65,7 @@ local function parse(text, separator)
 end
 
 local function read_table(path, o)
-   local tree, message = trees.open(path:match("^(.*)/[^/]*$") or ".")
+   local tree, message = trees.open(path:match("^(.*/)[^/]*$") or ".")
    if not tree then
       return nil, message
    end
@@ -165,13 +165,14 @@ local function read_columns(path, o, wanted, named)
 end
 
 local function root_of(path, o)
-   return o.root or path:match("^(.*)/[^/]*$") or ""
+   return o.root or path:match("^(/)[^/]*$") or path:match("^(.*)/[^/]*$") or ""
 end
 
 local COMMON = options.extend(folder.OPTIONS, { root = options.optional, separator = ",",
    header = options.optional })
 
-local function check(name, opts, more)
+local function check(name, path, opts, more)
+   options.check_path(name, path, 4)
    local o = folder.check(name, opts, options.extend(COMMON, more))
    if type(o.separator) ~= "string" or #o.separator ~= 1 or o.separator:match('["\n\r]') then
       error(("%s: separator must be one character, got %s"):format(name, options.text(o.separator)), 3)
@@ -196,8 +197,8 @@ end
 -- @treturn[2] string message
 -- @usage local set = assert(data.csv("train.csv", { size = 64, label_column = "species" }))
 function M.csv(path, opts)
-   local o = check("data.csv", opts, { path_column = options.optional, label_column = options.optional,
-      classes = options.optional })
+   local o = check("data.csv", path, opts, { path_column = options.optional,
+      label_column = options.optional, classes = options.optional })
    local wanted = { o.path_column or "path", o.label_column or "label" }
    local rows, message = read_columns(path, o, wanted, o.path_column or o.label_column)
    if not rows then
@@ -219,7 +220,7 @@ function M.csv(path, opts)
       return nil, path .. ": " .. classes
    end
    local tree
-   tree, message = trees.open(root == "" and "." or root)
+   tree, message = trees.open(root == "" and "." or root, "data.csv")
    if not tree then
       return nil, message
    end
@@ -295,7 +296,8 @@ end
 -- local pairs = assert(data.pairs_csv("pairs.csv", { size = 64 }))
 -- for a, b, same in data.loader(pairs.set, { sampler = pairs:batches() }) do ... end
 function M.pairs_csv(path, opts)
-   local o = check("data.pairs_csv", opts, { columns = options.optional, fold_column = options.optional })
+   local o = check("data.pairs_csv", path, opts, { columns = options.optional,
+      fold_column = options.optional })
    if o.columns ~= nil and (type(o.columns) ~= "table" or #o.columns ~= 3) then
       error("data.pairs_csv: columns must be a list of three names or numbers", 2)
    end
@@ -327,7 +329,7 @@ function M.pairs_csv(path, opts)
    end
    local root = root_of(path, o)
    local tree
-   tree, message = trees.open(root == "" and "." or root)
+   tree, message = trees.open(root == "" and "." or root, "data.pairs_csv")
    if not tree then
       return nil, message
    end

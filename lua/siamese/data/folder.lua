@@ -168,7 +168,7 @@ end
 -- @usage local set = assert(data.folder("faces.zip", { size = 112, channels = 3, stream = true }))
 function M.folder(root, opts)
    local o = M.check("data.folder", opts)
-   local tree, message = trees.open(root)
+   local tree, message = trees.open(root, "data.folder")
    if not tree then
       return nil, message
    end
@@ -190,6 +190,9 @@ function M.files(paths, names, opts)
    if type(paths) ~= "table" or type(names) ~= "table" or #paths ~= #names then
       error("data.files: expected a list of paths and a list of as many labels", 2)
    end
+   for _, path in ipairs(paths) do
+      options.check_path("data.files", path)
+   end
    local numbers, classes = labels.number(names, o.classes)
    if not numbers then
       error("data.files: " .. classes, 2)
@@ -209,7 +212,7 @@ end
 -- @usage local faces = assert(data.orl("orl_faces", { size = { 56, 46 } }))
 function M.orl(root, opts)
    local o = M.check("data.orl", opts)
-   local tree, message = trees.open(root)
+   local tree, message = trees.open(root, "data.orl")
    if not tree then
       return nil, message
    end

@@ -19,6 +19,8 @@ local M = {}
 -- local set = assert(data.idx(dir .. "t10k-images-idx3-ubyte.gz", dir .. "t10k-labels-idx1-ubyte.gz"))
 function M.idx(images_path, labels_path, opts)
    local o = options.check("data.idx", opts, { classes = options.optional, max_bytes = 1 << 30 })
+   options.check_path("data.idx", images_path)
+   options.check_path("data.idx", labels_path)
    local images, message = core.load_idx(images_path, o.max_bytes)
    if not images then
       return nil, message

@@ -187,7 +187,7 @@ end
 function M.lfw(root, opts)
    local o = folder.check("data.lfw", opts, options.extend(folder.OPTIONS, { channels = 3,
       protocols = options.optional }))
-   local tree, message = trees.open(root)
+   local tree, message = trees.open(root, "data.lfw")
    if not tree then
       return nil, message
    end
@@ -199,7 +199,7 @@ function M.lfw(root, opts)
    local self = setmetatable({ set = set, tree = tree, root = tree.root, index = {},
       on_error = o.on_error }, LFW)
    if o.protocols then
-      self.tree, message = trees.open(o.protocols)
+      self.tree, message = trees.open(o.protocols, "data.lfw")
       if not self.tree then
          return nil, message
       end

@@ -41,7 +41,7 @@ end
 -- @usage local set = assert(data.omniglot("omniglot/images_background", { size = 28 }))
 function M.omniglot(root, opts)
    local o = folder.check("data.omniglot", opts, OPTIONS)
-   local tree, message = trees.open(root)
+   local tree, message = trees.open(root, "data.omniglot")
    if not tree then
       return nil, message
    end
@@ -148,7 +148,7 @@ end
 function M.omniglot_runs(root, opts)
    local o = folder.check("data.omniglot_runs", opts, OPTIONS)
    o.on_error, o.stream = "raise", false
-   local tree, message = trees.open(root)
+   local tree, message = trees.open(root, "data.omniglot_runs")
    if not tree then
       return nil, message
    end

@@ -38,6 +38,23 @@ function M.indices(list, level)
       or core.tensor(list, { dtype = "int64" })
 end
 
+--- An index list of `set`'s images as an int64 tensor [K]; raises at `level` for what is none.
+local function rows(name, set, list, level)
+   local indices, n = M.indices(list, level + 1), #set
+   if indices:dim() ~= 1 then
+      error(("%s: expected a list of indices, [K], got a %d-D tensor"):format(name, indices:dim()), level + 1)
+   end
+   local low, high = 1, 1
+   if indices:numel() > 0 then
+      low, high = indices:min():item(), indices:max():item()
+   end
+   if low < 1 or high > n then
+      error(("%s: index %d is not from 1 to %d (the images)"):format(name, low < 1 and low or high, n),
+         level + 1)
+   end
+   return indices
+end
+
 --- An index list as a Lua table.
 local function index_table(list)
    return is_tensor(list) and list:totable() or list
@@ -85,8 +102,9 @@ local function label_numbers(labels, classes)
    local list = index_table(labels)
    local strings = 0
    for i, label in ipairs(list) do
-      if type(label) ~= "string" and type(label) ~= "number" then
-         error(("data set: label %d is a %s, expected an integer or a string"):format(i, type(label)), 4)
+      if type(label) ~= "string" and type(label) ~= "number" or label ~= label then
+         error(("data set: label %d is %s, expected an integer or a string"):format(i,
+            label ~= label and "not a number" or "a " .. type(label)), 4)
       end
       strings = strings + (type(label) == "string" and 1 or 0)
    end
@@ -198,7 +216,7 @@ end
 -- @treturn tensor labels [K], int64
 -- @usage local x, y = set:batch{ 1, 5, 9 }
 function Set:batch(indices)
-   indices = M.indices(indices, 2)
+   indices = rows("Set:batch", self, indices, 2)
    local images
    if self.pictures then
       local failures
@@ -281,7 +299,7 @@ function Set:subset(indices)
       fields[key] = value
    end
    local list = index_table(indices)
-   indices = M.indices(indices, 2)
+   indices = rows("Set:subset", self, indices, 2)
    if self.pictures then
       fields.rows = rows_of(self, indices)
    else

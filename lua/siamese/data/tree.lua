@@ -74,12 +74,14 @@ end
 --- Opens a folder or a zip archive. An archive that holds nothing but one folder without pictures
 -- stands for that folder.
 -- @tparam string root a folder, an archive, or a folder in an archive
+-- @tparam[opt] string name of the function that wants it, for what it raises at its caller
 -- @treturn[1] Tree
 -- @treturn[2] nil
 -- @treturn[2] string message
-function M.open(root)
-   if type(root) ~= "string" then
-      error(("expected the path of a folder or a zip archive, got a %s"):format(type(root)), 4)
+function M.open(root, name)
+   if type(root) ~= "string" or root == "" or root:find("\0", 1, true) then
+      error(("%s: expected the path of a folder or a zip archive, got %s"):format(name,
+         type(root) == "string" and ("%q"):format(root) or type(root)), 3)
    end
    root = root:match("^(.-)/*$")
    root = root == "" and "/" or root

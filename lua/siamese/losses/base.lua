@@ -70,6 +70,11 @@ end
 --- Labels as an int64 tensor [n]; raises at `level` if there are others.
 function M.labels(name, labels, n, level)
    if type(labels) == "table" and not Module.is_module(labels) then
+      for i, label in ipairs(labels) do
+         if not math.tointeger(label) or type(label) == "string" then
+            error(("%s: label %d is %s, expected an integer"):format(name, i, options.text(label)), level + 1)
+         end
+      end
       labels = core.tensor(labels, { dtype = "int64" })
    elseif not core.is_tensor(labels) then
       error(("%s: labels must be an int64 tensor or a table, got %s"):format(name, type(labels)), level + 1)
