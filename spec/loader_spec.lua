@@ -291,6 +291,21 @@ describe("a loader", function()
          end
       end)
       assert.matches("^spec/loader_spec.lua:%d+: data.loader: .*class01/01.pgm", message)
+      write_classes(1, 2)
+      for want, options in pairs{
+         ["augment.Compose: a function among the steps must return"] =
+            { augment = siamese.augment.Compose{ function() return 3 end } },
+         ["expected a list of indices"] = { sampler = function() return "x" end },
+         ["data.loader: workers must be an integer"] = { workers = -1 },
+         ["data.loader: prefetch must be an integer"] = { prefetch = 0.5 },
+      } do
+         _, message = pcall(function()
+            for _ in data.loader(stream(), options) do
+               error("not reached")
+            end
+         end)
+         assert.matches("^spec/loader_spec.lua:%d+: " .. want, message)
+      end
    end)
 end)
 

@@ -235,6 +235,12 @@ function Transform:__call(x, opts)
    return y
 end
 
+--- What a call does, for modules: `opts` need not be checked, and misuse is raised at `level`.
+function M.apply(self, x, opts, level)
+   local y = run(self, x, opts, level)
+   return y
+end
+
 --- Augments both sides of a pair, each by numbers of its own.
 -- @tparam tensor a [C,H,W] or [N,C,H,W]
 -- @tparam tensor b the same

@@ -63,8 +63,8 @@ local function check_workers(o)
    if o.workers == nil then
       o.workers = math.min(core.get_threads(), 8)
    end
-   options.check_count(NAME, o, "workers", 0, 4)
-   options.check_count(NAME, o, "prefetch", 1, 4)
+   options.check_count(NAME, o, "workers", 0, 5)
+   options.check_count(NAME, o, "prefetch", 1, 5)
    if o.workers > MOST_WORKERS or o.prefetch > 4096 then
       error(("%s: at most %d workers and 4096 batches ahead, got %d and %d"):format(NAME, MOST_WORKERS,
          o.workers, o.prefetch), 4)
@@ -146,7 +146,7 @@ local function ask(self)
    end
    local rows, lists, native = self.set.rows, {}, {}
    for k = 1, self.lists do
-      lists[k] = sets.indices(values[k], 4)
+      lists[k] = sets.indices(values[k], 5)
       native[k] = rows and rows:index_select(1, lists[k]) or lists[k]
    end
    local ok, done, message = pcall(self.native.push, self.native, self.drawn + 1, table.unpack(native))
@@ -242,7 +242,8 @@ local function augmented(self, images, k)
    end
    augment.seed = augment.seed or self.seed
    local places = core.arange(1, images:size(1) + 1, { dtype = "int64" })
-   return augment(images, { indices = places, epoch = self.given, side = k - 1 })
+   local made = transform.apply(augment, images, { indices = places, epoch = self.given, side = k - 1 }, 4)
+   return made
 end
 
 --- The images, what comes with them, and the lists of indices.
