@@ -383,6 +383,10 @@ describe("losses with parameters", function()
          { num_classes = 2, embedding_size = 3, margin = 1.5 })
       support.fails("losses.NTXent: temperature must be a number from", L.NTXent, { temperature = 0 })
       support.fails("losses.Contrastive: unknown option 'margins'", L.Contrastive, { margins = 1 })
+      for _, wrong in ipairs{ -1, 2 } do -- which the loss could fall without end by
+         support.fails(("losses.Contrastive: same must be 1 or 0 for each pair (or between), got %d"):format(
+            wrong), L.Contrastive{}, siamese.ones(2), siamese.tensor{ 1, wrong })
+      end
       support.fails("losses.Triplet: distance must be 'l1', 'l2'", L.Triplet, { distance = "l3" })
       support.fails("losses.Triplet: a batch with labels needs a distance or p = 1 or 2, got p = 3",
          L.Triplet{ p = 3 }, siamese.randn(2, 4), { 1, 2 })

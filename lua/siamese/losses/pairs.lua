@@ -41,8 +41,21 @@ M.Contrastive = base.matrix_class("Contrastive", {
    end,
 })
 
+--- Raises unless all of `same` are from 0 to 1: with -1 for pairs of two classes, or labels in its place, the
+-- loss would have no bottom.
+local function check_same(self, same)
+   if core.is_tensor(same) and same:numel() > 0 then
+      local low, high = same:min():item(), same:max():item()
+      if not (low >= 0 and high <= 1) then
+         error(("%s: same must be 1 or 0 for each pair (or between), got %g"):format(self:full_name(),
+            low >= 0 and high or low), 3)
+      end
+   end
+end
+
 local function contrast(self, distance, same)
    local o = self.options
+   check_same(self, same)
    if o.reduction == "mean_nonzero" then
       error(self:full_name() .. ": pairs that are given one by one have no reduction 'mean_nonzero'", 2)
    end
