@@ -156,6 +156,27 @@ describe("checkpoint.load", function()
       end
    end))
 
+   it("takes no file of which a bit has changed for what was written", temporary(function(path)
+      local things = { x = box{ t = siamese.rand(5), i = siamese.arange(1, 4, { dtype = "int64" }), n = 17,
+         s = "text" } }
+      assert(checkpoint.save(path, things, { step = 12345 }))
+      local whole = assert(io.open(path, "rb")):read("a")
+      local want = assert(checkpoint.read(path))
+      local refused = 0
+      for at = 1, #whole do
+         local byte = whole:byte(at)
+         files.write(path, whole:sub(1, at - 1) .. string.char(byte ~ 1 << at % 8) .. whole:sub(at + 1))
+         local card, why = checkpoint.read(path)
+         if card then -- as where the file says how it is laid out, in other words
+            assert.is_true(same(want, card), ("byte %d"):format(at))
+         else
+            assert.equal("string", type(why))
+            refused = refused + 1
+         end
+      end
+      assert.is_true(refused > 0.95 * #whole, ("%d of %d"):format(refused, #whole))
+   end))
+
    it("raises for other things than were saved, before anything is changed", temporary(function(path)
       local net = nn.Linear{ in_features = 2, out_features = 1 }
       assert(checkpoint.save(path, { net = net, x = box{} }))

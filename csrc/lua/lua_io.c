@@ -1,5 +1,6 @@
 /* lua_io.c: writing safetensors files, as core.save_tensors; lua_load.c reads them.
  * lua/siamese/io.lua says what users see. */
+#include "base/crc32.h"
 #include "io/safetensors.h"
 #include "io/stale.h"
 #include "lua/state.h"
@@ -71,8 +72,27 @@ static int l_remove_stale(lua_State *L) {
     return 1;
 }
 
-static const luaL_Reg functions[] = {
-    {"save_tensors", l_save_tensors}, {"remove_stale", l_remove_stale}, {NULL, NULL}};
+/* checksum(string or contiguous tensor): CRC-32 of its bytes */
+static int l_checksum(lua_State *L) {
+    size_t size;
+    const uint8_t *data;
+    if (lua_type(L, 1) == LUA_TSTRING) {
+        data = (const uint8_t *)lua_tolstring(L, 1, &size);
+    } else {
+        const sm_tensor *t = lsm_check_tensor(L, 1);
+        luaL_argcheck(L, sm_tensor_is_contiguous(t), 1,
+                      "checksum: the tensor must be contiguous");
+        data = sm_tensor_data(t);
+        size = (size_t)sm_tensor_numel(t) * sm_dtype_size(t->dtype);
+    }
+    lua_pushinteger(L, sm_crc32(data, size));
+    return 1;
+}
+
+static const luaL_Reg functions[] = {{"save_tensors", l_save_tensors},
+                                     {"remove_stale", l_remove_stale},
+                                     {"checksum", l_checksum},
+                                     {NULL, NULL}};
 
 void lsm_open_io(lua_State *L) {
     lsm_functions(L, functions);

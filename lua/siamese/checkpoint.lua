@@ -11,8 +11,9 @@
 --    end
 --
 -- The file is there whole or not at all, whenever the process ends: it is written beside the old one, made
--- durable, and renamed. What killed writers left lying is removed when the path is next used. The state of
--- the generator behind `siamese.manual_seed` is always part of it (`math.random`'s cannot be).
+-- durable, and renamed. What killed writers left lying is removed when the path is next used. A checksum
+-- tells whether a file is what was written. The state of the generator behind `siamese.manual_seed` is always
+-- part of it (`math.random`'s cannot be).
 --
 -- A thing is whatever can give its state and take it back: by `state_dict` and `load_state_dict` (modules,
 -- optimisers, schedules, averages, EarlyStopping, History), by `get_state` and `set_state` (generators,
@@ -26,7 +27,7 @@ local json = require "siamese.json"
 
 local M = {}
 
-local KEY, FORMAT = "siamese.checkpoint", 1
+local KEY, SUM, FORMAT = "siamese.checkpoint", "siamese.checksum", 1
 
 -- States
 
@@ -241,6 +242,17 @@ local function sorted_keys(t)
    return keys
 end
 
+--- What a disk that loses bits would change: of the text and all tensors, in the order of their names.
+local function checksum(text, tensors)
+   local parts = { text }
+   for _, name in ipairs(sorted_keys(tensors)) do
+      local t = tensors[name]:detach():contiguous()
+      parts[#parts + 1] = ("%s %s %s %08x"):format(name, t.dtype, table.concat(t.shape, ","),
+         core.checksum(t))
+   end
+   return ("%08x"):format(core.checksum(table.concat(parts, "\n")))
+end
+
 --- Writes the states of things, atomically.
 -- @tparam string path
 -- @tparam table things by name
@@ -263,7 +275,11 @@ function M.save(path, things, extra)
    end
    local text = json.encode{ format = FORMAT, states = states, extra = more,
       random = core.get_rng_state() }
-   return core.save_tensors(path, out.list, out.tensors, { KEY }, { text })
+   local tensors = {}
+   for i, tensor_name in ipairs(out.list) do
+      tensors[tensor_name] = out.tensors[i]
+   end
+   return core.save_tensors(path, out.list, out.tensors, { KEY, SUM }, { text, checksum(text, tensors) })
 end
 
 local function read_card(path)
@@ -285,6 +301,9 @@ local function read_card(path)
    local fine, extra = pcall(decode, card.extra, tensors)
    if not ok or not fine then
       return nil, ("%s: the checkpoint is broken: %s"):format(path, tostring(ok and extra or states))
+   end
+   if checksum(about[KEY], tensors) ~= about[SUM] then
+      return nil, path .. ": the checkpoint is broken: it is not what was written"
    end
    return { states = states, extra = extra, random = card.random }
 end
