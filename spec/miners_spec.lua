@@ -87,6 +87,12 @@ describe("every miner", function()
          support.fails(name .. ": references: expected a label for each of the 2 embeddings, got [3]",
             entry[2](), x, { 1, 2, 1, 2 }, siamese.randn(2, 5), { 1, 2, 3 })
          support.fails(name .. ": embeddings must be a tensor [N,D], got table", entry[2](), { 1 }, { 1 })
+         local _, message = pcall(function()
+            local lists = entry[2]()(x, { 1, "dog", 1, 2 })
+            return lists
+         end)
+         assert.matches("^spec/miners_spec.lua:%d+: " .. name .. ": label 2 is 'dog', expected an integer",
+            message)
       end
       support.fails("miners.BatchEasyHard: 'semihard' needs a 'hard' or an 'easy' one on the other side",
          M.BatchEasyHard, { pos_strategy = "semihard", neg_strategy = "semihard" })

@@ -75,6 +75,22 @@ local function mine_in_position(self, ...)
    return lists
 end
 
+--- The lists of a miner; misuse is raised at its caller's caller.
+local function choose(self, embeddings, labels, ref, ref_labels, own)
+   base.embeddings(self.full, embeddings, 3)
+   labels = base.labels(self.full, labels, embeddings:size(1), 3)
+   if ref ~= nil then
+      base.embeddings(self.full .. ": references", ref, 3)
+      ref_labels = base.labels(self.full .. ": references", ref_labels, ref:size(1), 3)
+   else
+      ref_labels, own = nil, 1
+   end
+   local how_to = self.position and mine_in_position or mine
+   local lists = core.no_grad(how_to, self, embeddings, labels, ref, ref_labels, own)
+   lists.n = nil
+   return lists
+end
+
 --- Chooses.
 -- @tparam tensor embeddings [N,D]
 -- @tparam tensor|table labels [N]
@@ -83,17 +99,7 @@ end
 -- @tparam[opt] int own the row of `ref` that is the first embedding itself: none is paired with itself
 -- @treturn {tensor,...} three or four lists
 function Miner:forward(embeddings, labels, ref, ref_labels, own)
-   base.embeddings(self.full, embeddings, 2)
-   labels = base.labels(self.full, labels, embeddings:size(1), 2)
-   if ref ~= nil then
-      base.embeddings(self.full .. ": references", ref, 2)
-      ref_labels = base.labels(self.full .. ": references", ref_labels, ref:size(1), 2)
-   else
-      ref_labels, own = nil, 1
-   end
-   local how_to = self.position and mine_in_position or mine
-   local lists = core.no_grad(how_to, self, embeddings, labels, ref, ref_labels, own)
-   lists.n = nil
+   local lists = choose(self, embeddings, labels, ref, ref_labels, own)
    return lists
 end
 
@@ -152,7 +158,7 @@ local BatchHard = define("BatchHard", {
 })
 
 function BatchHard:forward(...)
-   local lists = Miner.forward(self, ...)
+   local lists = choose(self, ...)
    return { lists[1], lists[2], lists[4] }
 end
 
