@@ -1,6 +1,7 @@
 --- The ready-made encoders: PyTorch's values for whole networks (spec/golden/models.lua), and what
 -- they refuse.
 local siamese = require "siamese"
+local options = require "siamese.options"
 local support = require "spec.support"
 
 local models, nn = siamese.models, siamese.nn
@@ -117,6 +118,19 @@ describe("models", function()
       net = models.koch{ size = 65, filters = { 1, 1, 1, 2 }, features = 3 }
       assert.same({ 1, 3 }, net(siamese.zeros(1, 1, 65, 65)).shape)
       support.fails("models.koch: size must be an integer of at least 65", models.koch, { size = 64 })
+   end)
+
+   it("put an embedding or classes behind Koch's units, begun as any linear layer", function()
+      local small = { size = 65, filters = { 1, 1, 1, 2 }, features = 64 }
+      for _, head in ipairs{ "embedding", "num_classes" } do
+         local net = models.koch(options.extend(small, { [head] = 5 }))
+         assert.equal(5, net.out_features)
+         assert.same({ 2, 5 }, net(siamese.zeros(2, 1, 65, 65)).shape)
+         assert.is_true(net[15].bias:detach():abs():max():item() <= 1 / math.sqrt(64))
+         assert.equal(64, net[13].bias:numel())
+      end
+      support.fails("models.koch: give embedding or num_classes, not both", models.koch,
+         { embedding = 1, num_classes = 2 })
    end)
 
    it("stack linear layers for vectors of any shape", function()

@@ -161,8 +161,8 @@ end)
 -- Koch's network
 
 local KOCH = { 9, "p", 6, "p", 3, "p", 3 }
-local KOCH_FAMILY = { spec = { in_channels = 1, filters = { 64, 128, 128, 256 }, features = 4096,
-   size = 105 } }
+local KOCH_FAMILY = { spec = options.extend(parts.IMAGE, { in_channels = 1, filters = { 64, 128, 128, 256 },
+   features = 4096, size = 105 }), heads = { "14%." } }
 
 function KOCH_FAMILY.check(name, o, level)
    options.check_count(name, o, "features", 1, level + 1)
@@ -187,7 +187,11 @@ function M.Koch:init(opts, name)
       pool(), conv(b, c, 4), nn.ReLU{}, pool(), conv(c, d, 4), nn.ReLU{}, nn.Flatten{},
       parts.linear(d * map[1] * map[2], o.features), nn.Sigmoid{} })
    nn.init.koch_(self)
-   self:describe(name, o, KOCH, map, o.features)
+   local head = parts.head(o, o.features)
+   if head then
+      self:append(head)
+   end
+   self:describe(name, o, KOCH, map, o.num_classes or o.embedding or o.features)
 end
 
 --- The network of Koch, Zemel, Salakhutdinov 2015 (their Figure 4), with its initialisation (section
@@ -195,9 +199,10 @@ end
 -- sigmoid units, which are the embedding. Goes with `nn.WeightedL1{ features = 4096 }` as the twin's head,
 -- and with `models.koch_parameter_groups` and `models.koch_schedule`.
 -- @function koch
--- @tparam[opt] table opts `in_channels` (1), `filters` ({64, 128, 128, 256}), `features` (4096), `size` of
---   the input (105; an integer or {height, width})
--- @treturn Module [N,C,H,W] of that size, at least 65 x 65, to [N,features]
+-- @tparam[opt] table opts `in_channels` (1), `filters` ({64, 128, 128, 256}), `features` (4096); `embedding`
+--   or `num_classes`, the size of a linear layer behind them, which the paper doesn't have, none by default;
+--   `size` of the input (105; an integer or {height, width}); `weights`, a file (see `siamese.models`)
+-- @treturn Module [N,C,H,W] of that size, at least 65 x 65, to [N,D]
 -- @usage local twin = siamese.Twin{ encoder = models.koch{}, head = nn.WeightedL1{ features = 4096 } }
 M.koch = parts.builder("koch", KOCH_FAMILY, function(o, name)
    return M.Koch(o, name)
