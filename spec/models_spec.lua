@@ -206,6 +206,25 @@ describe("models", function()
          { filters = { 1, 2 } })
    end)
 
+   it("blame the line that gave them what they cannot take", function()
+      local wrong = { { models.lenet5{}, siamese.zeros(1, 3, 28, 28) }, { models.lenet5{}, "a name" },
+         { models.lenet5{}, siamese.zeros(1, 1, 44, 44) }, { models.resnet20{}, siamese.zeros(1, 2, 9, 9) },
+         { models.mlp{ in_features = 2 }, 3 }, { models.mlp{ in_features = 2 }, siamese.zeros(1, 3) },
+         { siamese.shapes_only(models.inception_v3), siamese.zeros(1, 3, 74, 75) } }
+      local encoder = models.sequence_encoder{ in_features = 2 }
+      local gap = siamese.tensor{ { { 1, 1 }, { 0 / 0, 0 / 0 }, { 1, 1 } } }
+      for _, x in ipairs{ 3, siamese.zeros(1, 2), gap, gap * (0 / 0) } do
+         wrong[#wrong + 1] = { encoder, x }
+      end
+      for i, case in ipairs(wrong) do
+         local _, message = pcall(function()
+            local y = case[1](case[2])
+            return y
+         end)
+         assert(message:find("^spec/models_spec.lua:%d+: models%."), i .. ": " .. message)
+      end
+   end)
+
    it("name the shapes when the picture has another size", function()
       support.fails("models.lenet5: an input [1,1,44,44] gives 9 x 9 values a channel, and the linear layer "
          .. "takes 5 x 5: build it with size = {44, 44}", models.lenet5{}, siamese.zeros(1, 1, 44, 44))

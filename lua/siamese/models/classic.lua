@@ -50,12 +50,12 @@ function Sized:describe(name, o, steps, map, out_features)
 end
 
 function Sized:forward(x)
-   parts.check_input(self, x, 4)
+   parts.check_input(self, x, 3)
    local map = map_of({ x:size(3), x:size(4) }, self.steps)
    if self.map and (map[1] ~= self.map[1] or map[2] ~= self.map[2]) then
       error(("%s: an input [%s] gives %d x %d values a channel, and the linear layer takes %d x %d: build it "
          .. "with size = {%d, %d}"):format(self.model, table.concat(x.shape, ","), map[1], map[2],
-         self.map[1], self.map[2], x:size(3), x:size(4)), 3)
+         self.map[1], self.map[2], x:size(3), x:size(4)), 2)
    end
    return nn.Sequential.forward(self, x)
 end
@@ -324,10 +324,10 @@ end
 --- x [N,...] with `in_features` values each to [N,out_features].
 function M.MLP:forward(x)
    if not core.is_tensor(x) then
-      error(("%s: expected a tensor, got %s"):format(self.model, type(x)), 3)
+      error(("%s: expected a tensor, got %s"):format(self.model, type(x)), 2)
    elseif x:dim() < 2 or x:numel() ~= x:size(1) * self.in_features then
       error(("%s: the input must have %d values for each of N, got [%s]"):format(self.model,
-         self.in_features, table.concat(x.shape, ",")), 3)
+         self.in_features, table.concat(x.shape, ",")), 2)
    end
    return nn.Sequential.forward(self, x)
 end

@@ -118,7 +118,7 @@ end
 
 --- x [N,C,H,W] to [N,out_features].
 function Network:forward(x)
-   M.check_input(self, x, 4)
+   M.check_input(self, x, 3)
    return self:forward_head(self:forward_features(x))
 end
 
