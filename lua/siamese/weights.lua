@@ -20,6 +20,9 @@ local M = {}
 local KEYS = { "state_dict", "model_state_dict", "model", "net", "network", "weights", "module" }
 local WRAPPERS = { "module.", "_orig_mod." }
 
+-- How many names of a kind a report or a message gives.
+local MOST_NAMED = 6
+
 --- The options that choose the state out of a file's contents, for `options.check`.
 M.OPTIONS = { key = options.optional, strip_prefix = options.optional }
 
@@ -238,14 +241,24 @@ local function compare(own, state, may)
    return plan
 end
 
+--- The first of a list, and how many more there are: another network's weights differ in hundreds of names.
+local function shortened(list, separator)
+   if #list <= MOST_NAMED then
+      return table.concat(list, separator)
+   end
+   return table.concat(list, separator, 1, MOST_NAMED) .. separator .. #list - MOST_NAMED .. " more"
+end
+
 local function problems(plan, module)
    local lines = {}
    for _, kind in ipairs{ "missing", "unexpected" } do
       if #plan[kind] > 0 then
-         lines[#lines + 1] = kind .. ": " .. table.concat(plan[kind], ", ")
+         lines[#lines + 1] = kind .. ": " .. shortened(plan[kind], ", ")
       end
    end
-   table.move(plan.misfits, 1, #plan.misfits, #lines + 1, lines)
+   if #plan.misfits > 0 then
+      lines[#lines + 1] = shortened(plan.misfits, "\n  ")
+   end
    return #lines > 0 and ("does not fit %s:\n  %s"):format(getmetatable(module).__name,
       table.concat(lines, "\n  "))
 end
@@ -253,14 +266,10 @@ end
 local function names_and_shapes(names, tensors)
    local list = {}
    for i, name in ipairs(names) do
-      if i > 6 then
-         list[7] = ("%d more"):format(#names - 6)
-         break
-      end
       list[i] = tensors[name] and is_tensor(tensors[name]) and name .. " " .. shape_text(tensors[name])
          or name
    end
-   return table.concat(list, ", ")
+   return shortened(list, ", ")
 end
 
 --- What a report prints.
