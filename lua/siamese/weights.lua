@@ -147,14 +147,15 @@ end
 --- Raises unless `key` and `strip_prefix` are as `siamese.load` says. For `options.check`ed options.
 -- @tparam string name what they are for, as the message begins
 -- @tparam table o
-function M.check_options(name, o)
+-- @tparam[opt=3] int level whom to blame, as error counts from here
+function M.check_options(name, o, level)
    for _, option in ipairs{ "key", "strip_prefix" } do
       local value = o[option]
       if value ~= nil and type(value) ~= "boolean" then
          for _, one in ipairs(as_list(value)) do
             if type(one) ~= "string" and not (option == "key" and math.type(one) == "integer") then
                error(("%s: %s must be true, a string or a list of strings, got %s"):format(name, option,
-                  options.text(value)), 3)
+                  options.text(value)), level or 3)
             end
          end
       end
@@ -249,7 +250,18 @@ local function shortened(list, separator)
    return table.concat(list, separator, 1, MOST_NAMED) .. separator .. #list - MOST_NAMED .. " more"
 end
 
-local function problems(plan, module)
+--- What the state puts ahead of the module's names, such as "encoder.", where nothing fits without it.
+local function find_prefix(plan, own)
+   local first = next(plan.take) == nil and next(plan.misfits) == nil and pairs(own)()
+   for _, name in ipairs(first and plan.unexpected or {}) do
+      local prefix = name:sub(1, -#first - 1)
+      if name == prefix .. first and prefix:find("%.$") then
+         return prefix
+      end
+   end
+end
+
+local function problems(plan, module, own)
    local lines = {}
    for _, kind in ipairs{ "missing", "unexpected" } do
       if #plan[kind] > 0 then
@@ -258,6 +270,11 @@ local function problems(plan, module)
    end
    if #plan.misfits > 0 then
       lines[#lines + 1] = shortened(plan.misfits, "\n  ")
+   end
+   local prefix = find_prefix(plan, own)
+   if prefix then
+      lines[#lines + 1] = ("its names begin with '%s', which the option strip_prefix takes away"):format(
+         prefix)
    end
    return #lines > 0 and ("does not fit %s:\n  %s"):format(getmetatable(module).__name,
       table.concat(lines, "\n  "))
@@ -291,7 +308,7 @@ end
 local function fit(module, path, state, may)
    local own = module:state_dict()
    local plan = compare(own, state, may)
-   local wrong = problems(plan, module)
+   local wrong = problems(plan, module, own)
    if wrong then
       return nil, wrong
    elseif #plan.take == 0 and next(own) ~= nil and may.be_nothing ~= true then
