@@ -1,6 +1,7 @@
 --- The ready-made encoders: PyTorch's values for whole networks (spec/golden/models.lua), and what
 -- they refuse.
 local siamese = require "siamese"
+local options = require "siamese.options"
 local support = require "spec.support"
 
 local models, nn = siamese.models, siamese.nn
@@ -119,6 +120,19 @@ describe("models", function()
       support.fails("models.koch: size must be an integer of at least 65", models.koch, { size = 64 })
    end)
 
+   it("put an embedding or classes behind Koch's units, begun as any linear layer", function()
+      local small = { size = 65, filters = { 1, 1, 1, 2 }, features = 64 }
+      for _, head in ipairs{ "embedding", "num_classes" } do
+         local net = models.koch(options.extend(small, { [head] = 5 }))
+         assert.equal(5, net.out_features)
+         assert.same({ 2, 5 }, net(siamese.zeros(2, 1, 65, 65)).shape)
+         assert.is_true(net[15].bias:detach():abs():max():item() <= 1 / math.sqrt(64))
+         assert.equal(64, net[13].bias:numel())
+      end
+      support.fails("models.koch: give embedding or num_classes, not both", models.koch,
+         { embedding = 1, num_classes = 2 })
+   end)
+
    it("stack linear layers for vectors of any shape", function()
       local net = models.mlp{ in_features = 12, hidden = { 5, 4 }, embedding = 3, batch_norm = true,
          dropout = 0.5 }
@@ -190,6 +204,25 @@ describe("models", function()
          { embedding = "x" })
       support.fails("models.koch: filters must be four integers, got {1, 2}", models.koch,
          { filters = { 1, 2 } })
+   end)
+
+   it("blame the line that gave them what they cannot take", function()
+      local wrong = { { models.lenet5{}, siamese.zeros(1, 3, 28, 28) }, { models.lenet5{}, "a name" },
+         { models.lenet5{}, siamese.zeros(1, 1, 44, 44) }, { models.resnet20{}, siamese.zeros(1, 2, 9, 9) },
+         { models.mlp{ in_features = 2 }, 3 }, { models.mlp{ in_features = 2 }, siamese.zeros(1, 3) },
+         { siamese.shapes_only(models.inception_v3), siamese.zeros(1, 3, 74, 75) } }
+      local encoder = models.sequence_encoder{ in_features = 2 }
+      local gap = siamese.tensor{ { { 1, 1 }, { 0 / 0, 0 / 0 }, { 1, 1 } } }
+      for _, x in ipairs{ 3, siamese.zeros(1, 2), gap, gap * (0 / 0) } do
+         wrong[#wrong + 1] = { encoder, x }
+      end
+      for i, case in ipairs(wrong) do
+         local _, message = pcall(function()
+            local y = case[1](case[2])
+            return y
+         end)
+         assert(message:find("^spec/models_spec.lua:%d+: models%."), i .. ": " .. message)
+      end
    end)
 
    it("name the shapes when the picture has another size", function()

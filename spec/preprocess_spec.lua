@@ -120,6 +120,61 @@ describe("a preprocessing record", function()
    end)
 end)
 
+describe("a module with a preprocessing record", function()
+   local net, pre, a, b
+
+   before_each(function()
+      siamese.manual_seed(3)
+      net = siamese.models.conv4{ width = 4, size = 16 }:eval()
+      pre = Preprocess{ size = 16, channels = "grey", mean = 0.5 }
+      a, b = picture(3, 20, 30), picture(1, 16, 16)
+   end)
+
+   it("takes pictures as they are, and float32 as its input", function()
+      local want, x = net(pre{ a, b }), pre(a)
+      for _, form in ipairs{ pre, pre:options() } do
+         net.preprocess = form
+         close(net{ a, b }, want)
+         close(net(a), want:narrow(1, 1, 1))
+         close(net(siamese.stack{ a, a }), net(siamese.cat({ x, x }, 1)))
+         close(net(x), want:narrow(1, 1, 1))
+      end
+      local layers = siamese.nn.Sequential{ siamese.nn.Flatten{} }
+      layers.preprocess = pre
+      close(layers(a), pre(a):flatten(2))
+      fails("must be [C,H,W] or [N,C,H,W] of 1 or 3 channels", layers, picture(2, 4, 4))
+   end)
+
+   it("takes files, loaded again, too; nil and a message for one that is not there", function()
+      local folder = files.temp_folder()
+      files.write(folder .. "/a.pgm", files.pgm(6, 5, function(x, y) return x * 40 + y end))
+      net.preprocess = pre
+      assert(siamese.save(folder .. "/net.safetensors", net))
+      local again = assert(siamese.load_model(folder .. "/net.safetensors"))
+      close(again(folder .. "/a.pgm"), net(pre(folder .. "/a.pgm")))
+      local y, message = again{ a, folder .. "/b.pgm" }
+      assert.is_nil(y)
+      assert(message:find(folder .. "/b.pgm", 1, true) == 1, message)
+      files.remove(folder)
+   end)
+
+   it("may have a layer or a method of that name instead", function()
+      local Own = siamese.nn.Module:extend("Own")
+      function Own:init()
+         self.preprocess = siamese.nn.Flatten{}
+      end
+      function Own:forward(x)
+         return self.preprocess(x)
+      end
+      local own = Own()
+      assert.same({ 3, 600 }, own(a).shape)
+      assert.is_nil(Preprocess.of(siamese.Twin{ encoder = own }))
+      local path = os.tmpname()
+      assert(siamese.save(path, own))
+      os.remove(path)
+   end)
+end)
+
 describe("a twin with a preprocessing record", function()
    local net, twin, pre
 

@@ -141,6 +141,16 @@ describe("weights.load_into", function()
       local report = assert(weights.load_into(Net{ classes = 10 }, state, { left_out = "extra" }))
       assert.equal(20, #report.left_out)
       assert.matches("left out: extra1 %[1%], extra10 %[10%], .*, 14 more$", tostring(report))
+      local _, message = weights.load_into(Net{ classes = 10 }, state)
+      assert.matches("does not fit Net:\n  unexpected: extra1, extra10, extra11, extra12, extra13, extra14, "
+         .. "14 more$", message)
+      local wide, narrow = {}, {}
+      for i = 1, 4 do
+         wide[i] = nn.Linear{ in_features = 2, out_features = 3 }
+         narrow[i] = nn.Linear{ in_features = 2, out_features = 1 }
+      end
+      _, message = weights.load_into(nn.Sequential(narrow), nn.Sequential(wide):state_dict())
+      assert.matches("0.weight: expected shape %[1,2%], got %[3,2%]\n  0.bias: .*\n  2 more$", message)
    end)
 
    it("converts what a file has in other dtypes", function()

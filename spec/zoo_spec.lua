@@ -450,6 +450,27 @@ describe("a network's weights", function()
       assert.matches("conv1.weight: expected shape %[16,1,3,3%], got %[16,3,3,3%]", message)
    end)
 
+   it("may be a part of a file, which says what to take away", function()
+      local from = models.resnet20{ embedding = 4 }
+      assert(siamese.save(path, siamese.Twin{ encoder = from }))
+      local net, message = models.resnet20{ weights = path, embedding = 4 }
+      assert.is_nil(net)
+      assert.matches("its names begin with 'encoder.', which the option strip_prefix takes away", message)
+      local report
+      net, report = models.resnet20{ weights = { path, strip_prefix = "encoder." }, embedding = 4 }
+      assert.same({ {}, {} }, { report.new, report.left_out })
+      assert.is_true(net.linear.weight == from.linear.weight)
+      net, message = models.resnet20{ weights = { path, key = "state" } }
+      assert.is_nil(net)
+      assert.matches("has no 'state'", message)
+      support.fails("models.resnet20: weights: unknown option 'prefix'", models.resnet20,
+         { weights = { path, prefix = "encoder." } })
+      support.fails("models.resnet20: weights: strip_prefix must be true, a string", models.resnet20,
+         { weights = { path, strip_prefix = 3 } })
+      support.fails("models.resnet20: weights must be the name of a file, got {}", models.resnet20,
+         { weights = {} })
+   end)
+
    it("that are not there are nil and a message", function()
       local net, message = models.vgg11_bn{ weights = path .. ".none" }
       assert.is_nil(net)

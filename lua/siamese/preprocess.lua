@@ -5,6 +5,8 @@
 --    local x = assert(pre("face.jpg"))      -- [1,3,224,224], float32
 --    local twin = siamese.Twin{ encoder = net, preprocess = pre }
 --    twin:verify("a.jpg", "b.jpg", 0.7)     -- the twin applies it
+--    net.preprocess = pre
+--    local e = assert(net("face.jpg"))      -- so does any module that has one
 --
 -- The steps, in this order: pixels from 0 to 1; inverted, where wanted; grey or RGB or BGR, whatever the
 -- picture has; resized and cut; (x - mean) / std, by channel. They are those of torchvision's presets, which
@@ -220,13 +222,20 @@ function Preprocess.from(value)
    return Preprocess.is(value) and value or Preprocess(value)
 end
 
---- That of a module: its field `preprocess` (one, or a table of options), else its encoder's.
+--- Whether a value handed to a module is pictures yet: a file's name, a uint8 tensor, a list of these.
+function Preprocess.is_input(value)
+   return type(value) == "string" or (core.is_tensor(value) and value.dtype == "uint8")
+      or (type(value) == "table" and getmetatable(value) == nil)
+end
+
+--- That of a module: its field `preprocess` (one, or a table of options; what else is there, such as a
+-- layer, is none), else its encoder's.
 -- @tparam Module module
 -- @treturn ?Preprocess
 function Preprocess.of(module)
    for _, owner in ipairs{ module, module.encoder } do
       local found = type(owner) == "table" and owner.preprocess
-      if type(found) == "table" then
+      if type(found) == "table" and (Preprocess.is(found) or getmetatable(found) == nil) then
          return Preprocess.from(found)
       end
    end

@@ -20,6 +20,9 @@ local M = {}
 local KEYS = { "state_dict", "model_state_dict", "model", "net", "network", "weights", "module" }
 local WRAPPERS = { "module.", "_orig_mod." }
 
+-- How many names of a kind a report or a message gives.
+local MOST_NAMED = 6
+
 --- The options that choose the state out of a file's contents, for `options.check`.
 M.OPTIONS = { key = options.optional, strip_prefix = options.optional }
 
@@ -144,14 +147,15 @@ end
 --- Raises unless `key` and `strip_prefix` are as `siamese.load` says. For `options.check`ed options.
 -- @tparam string name what they are for, as the message begins
 -- @tparam table o
-function M.check_options(name, o)
+-- @tparam[opt=3] int level whom to blame, as error counts from here
+function M.check_options(name, o, level)
    for _, option in ipairs{ "key", "strip_prefix" } do
       local value = o[option]
       if value ~= nil and type(value) ~= "boolean" then
          for _, one in ipairs(as_list(value)) do
             if type(one) ~= "string" and not (option == "key" and math.type(one) == "integer") then
                error(("%s: %s must be true, a string or a list of strings, got %s"):format(name, option,
-                  options.text(value)), 3)
+                  options.text(value)), level or 3)
             end
          end
       end
@@ -238,14 +242,40 @@ local function compare(own, state, may)
    return plan
 end
 
-local function problems(plan, module)
+--- The first of a list, and how many more there are: another network's weights differ in hundreds of names.
+local function shortened(list, separator)
+   if #list <= MOST_NAMED then
+      return table.concat(list, separator)
+   end
+   return table.concat(list, separator, 1, MOST_NAMED) .. separator .. #list - MOST_NAMED .. " more"
+end
+
+--- What the state puts ahead of the module's names, such as "encoder.", where nothing fits without it.
+local function find_prefix(plan, own)
+   local first = next(plan.take) == nil and next(plan.misfits) == nil and pairs(own)()
+   for _, name in ipairs(first and plan.unexpected or {}) do
+      local prefix = name:sub(1, -#first - 1)
+      if name == prefix .. first and prefix:find("%.$") then
+         return prefix
+      end
+   end
+end
+
+local function problems(plan, module, own)
    local lines = {}
    for _, kind in ipairs{ "missing", "unexpected" } do
       if #plan[kind] > 0 then
-         lines[#lines + 1] = kind .. ": " .. table.concat(plan[kind], ", ")
+         lines[#lines + 1] = kind .. ": " .. shortened(plan[kind], ", ")
       end
    end
-   table.move(plan.misfits, 1, #plan.misfits, #lines + 1, lines)
+   if #plan.misfits > 0 then
+      lines[#lines + 1] = shortened(plan.misfits, "\n  ")
+   end
+   local prefix = find_prefix(plan, own)
+   if prefix then
+      lines[#lines + 1] = ("its names begin with '%s', which the option strip_prefix takes away"):format(
+         prefix)
+   end
    return #lines > 0 and ("does not fit %s:\n  %s"):format(getmetatable(module).__name,
       table.concat(lines, "\n  "))
 end
@@ -253,14 +283,10 @@ end
 local function names_and_shapes(names, tensors)
    local list = {}
    for i, name in ipairs(names) do
-      if i > 6 then
-         list[7] = ("%d more"):format(#names - 6)
-         break
-      end
       list[i] = tensors[name] and is_tensor(tensors[name]) and name .. " " .. shape_text(tensors[name])
          or name
    end
-   return table.concat(list, ", ")
+   return shortened(list, ", ")
 end
 
 --- What a report prints.
@@ -282,7 +308,7 @@ end
 local function fit(module, path, state, may)
    local own = module:state_dict()
    local plan = compare(own, state, may)
-   local wrong = problems(plan, module)
+   local wrong = problems(plan, module, own)
    if wrong then
       return nil, wrong
    elseif #plan.take == 0 and next(own) ~= nil and may.be_nothing ~= true then

@@ -50,12 +50,12 @@ function Sized:describe(name, o, steps, map, out_features)
 end
 
 function Sized:forward(x)
-   parts.check_input(self, x, 4)
+   parts.check_input(self, x, 3)
    local map = map_of({ x:size(3), x:size(4) }, self.steps)
    if self.map and (map[1] ~= self.map[1] or map[2] ~= self.map[2]) then
       error(("%s: an input [%s] gives %d x %d values a channel, and the linear layer takes %d x %d: build it "
          .. "with size = {%d, %d}"):format(self.model, table.concat(x.shape, ","), map[1], map[2],
-         self.map[1], self.map[2], x:size(3), x:size(4)), 3)
+         self.map[1], self.map[2], x:size(3), x:size(4)), 2)
    end
    return nn.Sequential.forward(self, x)
 end
@@ -161,8 +161,8 @@ end)
 -- Koch's network
 
 local KOCH = { 9, "p", 6, "p", 3, "p", 3 }
-local KOCH_FAMILY = { spec = { in_channels = 1, filters = { 64, 128, 128, 256 }, features = 4096,
-   size = 105 } }
+local KOCH_FAMILY = { spec = options.extend(parts.IMAGE, { in_channels = 1, filters = { 64, 128, 128, 256 },
+   features = 4096, size = 105 }), heads = { "14%." } }
 
 function KOCH_FAMILY.check(name, o, level)
    options.check_count(name, o, "features", 1, level + 1)
@@ -187,7 +187,11 @@ function M.Koch:init(opts, name)
       pool(), conv(b, c, 4), nn.ReLU{}, pool(), conv(c, d, 4), nn.ReLU{}, nn.Flatten{},
       parts.linear(d * map[1] * map[2], o.features), nn.Sigmoid{} })
    nn.init.koch_(self)
-   self:describe(name, o, KOCH, map, o.features)
+   local head = parts.head(o, o.features)
+   if head then
+      self:append(head)
+   end
+   self:describe(name, o, KOCH, map, o.num_classes or o.embedding or o.features)
 end
 
 --- The network of Koch, Zemel, Salakhutdinov 2015 (their Figure 4), with its initialisation (section
@@ -195,9 +199,10 @@ end
 -- sigmoid units, which are the embedding. Goes with `nn.WeightedL1{ features = 4096 }` as the twin's head,
 -- and with `models.koch_parameter_groups` and `models.koch_schedule`.
 -- @function koch
--- @tparam[opt] table opts `in_channels` (1), `filters` ({64, 128, 128, 256}), `features` (4096), `size` of
---   the input (105; an integer or {height, width})
--- @treturn Module [N,C,H,W] of that size, at least 65 x 65, to [N,features]
+-- @tparam[opt] table opts `in_channels` (1), `filters` ({64, 128, 128, 256}), `features` (4096); `embedding`
+--   or `num_classes`, the size of a linear layer behind them, which the paper doesn't have, none by default;
+--   `size` of the input (105; an integer or {height, width}); `weights`, a file (see `siamese.models`)
+-- @treturn Module [N,C,H,W] of that size, at least 65 x 65, to [N,D]
 -- @usage local twin = siamese.Twin{ encoder = models.koch{}, head = nn.WeightedL1{ features = 4096 } }
 M.koch = parts.builder("koch", KOCH_FAMILY, function(o, name)
    return M.Koch(o, name)
@@ -319,10 +324,10 @@ end
 --- x [N,...] with `in_features` values each to [N,out_features].
 function M.MLP:forward(x)
    if not core.is_tensor(x) then
-      error(("%s: expected a tensor, got %s"):format(self.model, type(x)), 3)
+      error(("%s: expected a tensor, got %s"):format(self.model, type(x)), 2)
    elseif x:dim() < 2 or x:numel() ~= x:size(1) * self.in_features then
       error(("%s: the input must have %d values for each of N, got [%s]"):format(self.model,
-         self.in_features, table.concat(x.shape, ",")), 3)
+         self.in_features, table.concat(x.shape, ",")), 2)
    end
    return nn.Sequential.forward(self, x)
 end

@@ -11,6 +11,10 @@
 --    assert(net, report)
 --    print(report)                 -- what was loaded, what was left out (the classifier), what is new
 --
+-- Of a file in which the network is a part, the part is named as for `siamese.load`:
+--
+--    models.resnet18{ weights = { "twin.safetensors", strip_prefix = "encoder." }, embedding = 128 }
+--
 -- Without `num_classes` the file's classifier need not fit and the embedding need not be in the file;
 -- everything else must, or the result is nil and a message with names and shapes.
 --

@@ -35,20 +35,31 @@ end
 
 --- Reads a file of weights into a network that was just built. Without classes its heads need not be the
 -- file's; extra heads of the file are left out.
-local function load_weights(net, path, o, family)
+local function load_weights(net, path, reading, o, family)
    local heads = family.heads or {}
-   return weights.load_into(net, path, { new = o.num_classes and {} or heads,
-      left_out = o.num_classes and (family.extra_heads or {}) or heads })
+   return weights.load_into(net, path, options.extend(reading, { new = o.num_classes and {} or heads,
+      left_out = o.num_classes and (family.extra_heads or {}) or heads }))
 end
 
-local function check_weights(name, o, level)
-   if o.weights ~= nil and (type(o.weights) ~= "string" or o.weights == "") then
-      error(("%s: weights must be the name of a file, got %s"):format(name, options.text(o.weights)), level)
+--- Takes `weights` out of the options: nil, or the name of a file and options for `weights.load_into`.
+local function take_weights(name, o, level)
+   local path, reading = o.weights, {}
+   o.weights = nil
+   if type(path) == "table" and path[1] ~= nil then
+      reading = options.extend(path, {})
+      path, reading[1] = reading[1], nil
+      reading = options.check(name .. ": weights", reading, weights.OPTIONS, level + 1)
+      weights.check_options(name .. ": weights", reading, level + 1)
    end
+   if path ~= nil and (type(path) ~= "string" or path == "") then
+      error(("%s: weights must be the name of a file, got %s"):format(name, options.text(path)), level)
+   end
+   return path, reading
 end
 
 --- A builder: function(options) for `models`, registered under its name for files. It takes `weights`, the
--- name of a file, too, and returns the report of what was loaded behind the network; or nil and a message.
+-- name of a file (or a table of it and how to read it), too, and returns the report of what was loaded behind
+-- the network; or nil and a message.
 -- @tparam string short name in `models`
 -- @tparam table family { spec =, check =, heads = patterns of names that a network without classes has
 --   otherwise or not, extra_heads = those of them that one with classes may lack }
@@ -64,14 +75,12 @@ function M.builder(short, family, make)
    end)
    return function(opts)
       local o = M.check(name, opts, with_weights, 3)
-      check_weights(name, o, 3)
-      local path = o.weights
-      o.weights = nil
+      local path, reading = take_weights(name, o, 3)
       local net = record.set(make(o, name), name, o)
       if not path then
          return net
       end
-      local report, message = load_weights(net, path, o, family)
+      local report, message = load_weights(net, path, reading, o, family)
       if not report then
          return nil, message
       end
@@ -118,7 +127,7 @@ end
 
 --- x [N,C,H,W] to [N,out_features].
 function Network:forward(x)
-   M.check_input(self, x, 4)
+   M.check_input(self, x, 3)
    return self:forward_head(self:forward_features(x))
 end
 

@@ -72,10 +72,10 @@ end
 
 local function check_input(self, x)
    if not core.is_tensor(x) then
-      error(("%s: expected a tensor, got %s"):format(self.model, type(x)), 4)
+      error(("%s: expected a tensor, got %s"):format(self.model, type(x)), 3)
    elseif x:dim() ~= 3 or x:size(3) ~= self.in_features or x:size(2) < 1 then
       error(("%s: the input must be [N,T,%d], got [%s]"):format(self.model, self.in_features,
-         table.concat(x.shape, ",")), 4)
+         table.concat(x.shape, ",")), 3)
    end
 end
 
@@ -88,9 +88,9 @@ local function find_lengths(self, x)
    end
    local again = absent:narrow(2, 1, steps - 1):gt(absent:narrow(2, 2, steps - 1))
    if again:sum():item() > 0 then
-      error(self.model .. ": a sequence goes on behind a step that is NaN", 4)
+      error(self.model .. ": a sequence goes on behind a step that is NaN", 3)
    elseif count:max():item() == steps then
-      error(("%s: sequence %d has no steps"):format(self.model, count:argmax():item()), 4)
+      error(("%s: sequence %d has no steps"):format(self.model, count:argmax():item()), 3)
    end
    return steps - count
 end
@@ -122,7 +122,7 @@ end
 -- @tparam[opt] table opts `lengths`: of each sequence, from 1 to T, instead
 function M.SequenceEncoder:forward(x, opts)
    check_input(self, x)
-   local lengths = options.check(self.model, opts, { lengths = options.optional }, 4).lengths
+   local lengths = options.check(self.model, opts, { lengths = options.optional }, 3).lengths
    if lengths == nil then
       lengths = find_lengths(self, x)
    elseif not core.is_tensor(lengths) then

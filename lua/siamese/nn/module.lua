@@ -19,9 +19,13 @@
 -- tensor that is saved with the network but not trained. Everything else is a plain field; a table of
 -- modules is one too, so put modules that come in a list into `nn.ModuleList`.
 --
+-- A module with a field `preprocess` (see `siamese.preprocess`) takes pictures as they are, too: names of
+-- files, uint8 pictures and lists of these; float32 goes in as it is.
+--
 -- A subclass of a subclass calls what it overrides by name: `nn.Linear.init(self, options)`.
 -- @module siamese.nn.module
 local core = require "siamese.core"
+local Preprocess = require "siamese.preprocess"
 local options = require "siamese.options"
 
 local Module = {}
@@ -128,8 +132,19 @@ local function assign(self, name, value)
    track(self, name, value, kind)
 end
 
+--- Makes the input of pictures, for a module that has a record of how, and calls the module.
+local function call_with_pictures(self, pictures, ...)
+   local x, why = Preprocess.of(self)(pictures)
+   if not x then
+      return nil, why
+   end
+   return self(x, ...)
+end
+
 local function call(self, ...)
-   if not tracer then
+   if rawget(self, VALUES).preprocess ~= nil and Preprocess.is_input((...)) and Preprocess.of(self) then
+      return call_with_pictures(self, ...)
+   elseif not tracer then
       return self:forward(...)
    end
    local row = tracer.enter(self)
