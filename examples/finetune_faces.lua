@@ -12,13 +12,13 @@
 -- The three ways, each with the same number of steps on the same batches:
 --
 --    frozen      the features stay as they are, batch norm included; a linear layer on top is trained
---    fine-tuned  all of it is trained: what is nearest to the output first and fastest, the other stages are
---                unfrozen one after the other and have lower rates
+--    fine-tuned  all of it is trained: the linear layer at once, then one stage after the other, from the
+--                output to the input; the early stages have half the rate
 --    scratch     the same network from random weights, one rate for all
 --
--- A table gives means over the seeds with their standard errors, and differences between the ways seed by
--- seed; a picture the ROC curves. `--save` keeps the last fine-tuned twin, with its preprocessing: it is read
--- back and compares two picture files.
+-- A table gives means over the seeds with their standard errors, beside the same for plain pixels, and
+-- differences between the ways seed by seed; a picture has the ROC curves. `--save` keeps the last fine-tuned
+-- twin, with its preprocessing: it is read back and compares picture files.
 local siamese = require "siamese"
 local nn, data, metrics, augment = siamese.nn, siamese.data, siamese.metrics, siamese.augment
 

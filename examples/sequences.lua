@@ -1,5 +1,5 @@
 --- Twins need not see pictures: a recurrent encoder learns gestures, as the pen made them, and then
--- recognises gestures that it has never seen from one example each. Needs no data.
+-- recognises gestures that it has never seen from one example each. Needs no data; 45 seconds of one core.
 --
 --    lua5.4 examples/sequences.lua [--steps 1000] [--cell lstm] [--seed 1] [--threads N]
 --
