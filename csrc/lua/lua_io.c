@@ -1,5 +1,7 @@
-/* lua_io.c: writing safetensors files, as core.save_tensors; lua_load.c reads them.
- * lua/siamese/io.lua says what users see. */
+/* lua_io.c: writing safetensors files, as core.save_tensors, and others, as
+ * core.write_file; lua_load.c reads the former. lua/siamese/io.lua says what users see.
+ */
+#include "io/durable.h"
 #include "io/safetensors.h"
 #include "io/stale.h"
 #include "lua/state.h"
@@ -65,14 +67,74 @@ static int l_save_tensors(lua_State *L) {
     return 1;
 }
 
+typedef struct piece {
+    const void *data;
+    size_t size;
+} piece;
+
+typedef struct pieces {
+    const piece *list;
+    lua_Integer count;
+} pieces;
+
+static bool write_pieces(FILE *file, const void *context) {
+    const pieces *p = context;
+    for (lua_Integer i = 0; i < p->count; i++)
+        if (fwrite(p->list[i].data, 1, p->list[i].size, file) != p->list[i].size)
+            return false;
+    return true;
+}
+
+/* The bytes of the string or contiguous tensor at the top of the stack, number i. */
+static piece check_piece(lua_State *L, lua_Integer i) {
+    piece p;
+    const sm_tensor *t = lsm_to_tensor(L, -1);
+    if (lua_type(L, -1) != LUA_TSTRING && (!t || !sm_tensor_is_contiguous(t)))
+        luaL_argerror(L, 2,
+                      lua_pushfstring(L,
+                                      "write_file: piece %I is neither a string nor a "
+                                      "contiguous tensor",
+                                      (LUAI_UACINT)i));
+    if (t)
+        p = (piece){sm_tensor_data(t),
+                    (size_t)sm_tensor_numel(t) * sm_dtype_size(t->dtype)};
+    else
+        p.data = lua_tolstring(L, -1, &p.size);
+    return p;
+}
+
+/* write_file(path, pieces): the bytes of strings and contiguous tensors one behind
+ * another, a tensor's as they lie in memory, as a file that is there whole or not at all:
+ * true; or nil, message */
+static int l_write_file(lua_State *L) {
+    sm_error err;
+    const char *path = luaL_checkstring(L, 1);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    const lua_Integer n = (lua_Integer)lua_rawlen(L, 2);
+    lua_settop(L, 2);
+    piece *list = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *list, 0);
+    for (lua_Integer i = 1; i <= n; i++) {
+        lua_rawgeti(L, 2, i);
+        list[i - 1] = check_piece(L, i);
+        lua_pop(L, 1);
+    }
+    const pieces all = {list, n};
+    if (sm_write_durably(path, write_pieces, &all, &err) != SM_OK)
+        return lsm_push_failure(L, &err);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
 /* remove_stale(path): how many parts of killed writers of this file were removed */
 static int l_remove_stale(lua_State *L) {
     lua_pushinteger(L, sm_stale_remove(luaL_checkstring(L, 1)));
     return 1;
 }
 
-static const luaL_Reg functions[] = {
-    {"save_tensors", l_save_tensors}, {"remove_stale", l_remove_stale}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"save_tensors", l_save_tensors},
+                                     {"write_file", l_write_file},
+                                     {"remove_stale", l_remove_stale},
+                                     {NULL, NULL}};
 
 void lsm_open_io(lua_State *L) {
     lsm_functions(L, functions);
