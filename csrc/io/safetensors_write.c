@@ -1,14 +1,10 @@
 /* safetensors_write.c: the writing half of safetensors.h. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/mem.h"
+#include "io/durable.h"
 #include "io/safetensors.h"
 
 /* Text that grows; `failed` once memory ran out. */
@@ -108,76 +104,31 @@ static bool put(FILE *file, const void *data, size_t n) {
     return fwrite(data, 1, n, file) == n;
 }
 
-static bool write_all(FILE *file, const text *header, const sm_tensor *const *tensors,
-                      int64_t count) {
+typedef struct content {
+    text header;
+    const sm_tensor *const *tensors;
+    int64_t count;
+} content;
+
+static bool write_all(FILE *file, const void *context) {
+    const content *c = context;
     uint8_t length[8];
     for (int i = 0; i < 8; i++)
-        length[i] = (uint8_t)((uint64_t)header->size >> (8 * i));
-    bool ok = put(file, length, 8) && put(file, header->data, header->size);
-    for (int64_t i = 0; i < count && ok; i++)
-        ok = put(file, sm_tensor_data(tensors[i]), tensor_bytes(tensors[i]));
-    return ok && fflush(file) == 0 && fsync(fileno(file)) == 0;
-}
-
-/* Opens the temporary file and holds a lock on it for as long as it is open, which tells
- * sm_stale_remove that its writer lives. NULL with errno set on failure. Should the sweep
- * of another process take the new file between the two calls, it is made again. */
-static FILE *open_temporary(const char *path) {
-    for (int attempt = 0; attempt < 8; attempt++) {
-        struct stat info;
-        FILE *file = fopen(path, "wb");
-        if (!file || flock(fileno(file), LOCK_EX) != 0 ||
-            fstat(fileno(file), &info) != 0 || info.st_nlink > 0)
-            return file; /* where there are no locks, there is nothing to hold */
-        fclose(file);
-    }
-    errno = EAGAIN;
-    return NULL;
-}
-
-/* Makes the rename itself durable. Folders that cannot be synchronised are let be. */
-static void sync_folder(const char *path) {
-    char folder[4096];
-    const char *slash = strrchr(path, '/');
-    size_t n = slash ? (size_t)(slash - path) : 0;
-    if (n >= sizeof folder)
-        return;
-    memcpy(folder, path, n);
-    folder[n] = '\0';
-    int fd = open(slash ? (n ? folder : "/") : ".", O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        fsync(fd);
-        close(fd);
-    }
+        length[i] = (uint8_t)((uint64_t)c->header.size >> (8 * i));
+    bool ok = put(file, length, 8) && put(file, c->header.data, c->header.size);
+    for (int64_t i = 0; i < c->count && ok; i++)
+        ok = put(file, sm_tensor_data(c->tensors[i]), tensor_bytes(c->tensors[i]));
+    return ok;
 }
 
 sm_status sm_st_write(const char *path, const sm_tensor *const *tensors,
                       const char *const *names, int64_t count, const sm_st_text *metadata,
                       int64_t metadata_count, sm_error *err) {
-    char temporary[4096];
-    if (snprintf(temporary, sizeof temporary, "%s.tmp%ld", path, (long)getpid()) >=
-        (int)sizeof temporary)
-        return sm_fail(err, SM_EIO, 0, "%.200s...: the path is too long", path);
-    text header = make_header(tensors, names, count, metadata, metadata_count);
-    if (header.failed) {
-        sm_free(header.data);
-        return sm_fail(err, SM_ENOMEM, 0, "%s: out of memory", path);
-    }
-    FILE *file = open_temporary(temporary);
-    int reason = errno;
-    bool ok = file && write_all(file, &header, tensors, count);
-    if (file) {
-        reason = errno;
-        ok = fclose(file) == 0 && ok;
-    }
-    sm_free(header.data);
-    if (ok && rename(temporary, path) == 0) {
-        sync_folder(path);
-        return SM_OK;
-    }
-    reason = ok ? errno : reason;
-    if (file)
-        remove(temporary);
-    return sm_fail(err, SM_EIO, 0, "%s: could not be written: %s", path,
-                   strerror(reason));
+    const content c = {make_header(tensors, names, count, metadata, metadata_count),
+                       tensors, count};
+    sm_status status = c.header.failed
+                           ? sm_fail(err, SM_ENOMEM, 0, "%s: out of memory", path)
+                           : sm_write_durably(path, write_all, &c, err);
+    sm_free(c.header.data);
+    return status;
 }

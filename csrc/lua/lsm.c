@@ -199,6 +199,9 @@ static int run(lua_State *L, const sm_op *op, int n, sm_tensor *const *in,
                const int *args, const void *params, sm_tensor ***boxes) {
     sm_tensor *out[SM_MAX_OUT] = {NULL};
     sm_error err;
+    const bool traced = lsm_get_state(L)->tracing;
+    if (traced)
+        lsm_trace_hold(L, n, in);
     for (int i = 0; i < n; i++)
         if (in[i])
             sm_tensor_ref(in[i]);
@@ -220,6 +223,8 @@ static int run(lua_State *L, const sm_op *op, int n, sm_tensor *const *in,
         if (out[k] && !op->view)
             bytes += out[k]->storage->bytes;
     }
+    if (traced)
+        lsm_trace_op(L, op, n, in, params, boxes);
     lua_pop(L, op->n_out - made);
     lsm_account(L, bytes);
     return made;

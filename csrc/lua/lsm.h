@@ -131,5 +131,6 @@ void lsm_open_matrix_loss(lua_State *L);
 void lsm_open_mining(lua_State *L);
 void lsm_open_pictures(lua_State *L);
 void lsm_open_loader(lua_State *L);
+void lsm_open_trace(lua_State *L);
 
 #endif

@@ -26,6 +26,7 @@ const char lsm_state_key = 0, lsm_methods_key = 0;
 #pragma weak lsm_open_mining
 #pragma weak lsm_open_pictures
 #pragma weak lsm_open_loader
+#pragma weak lsm_open_trace
 
 static void (*const openers[])(lua_State *L) = {
     lsm_open_tensor,   lsm_open_view,     lsm_open_index,     lsm_open_print,
@@ -34,7 +35,7 @@ static void (*const openers[])(lua_State *L) = {
     lsm_open_loss,     lsm_open_optim,    lsm_open_image,     lsm_open_augment,
     lsm_open_io,       lsm_open_load,     lsm_open_generator, lsm_open_system,
     lsm_open_metrics,  lsm_open_pictures, lsm_open_loader,    lsm_open_matrix_loss,
-    lsm_open_mining,
+    lsm_open_mining,   lsm_open_trace,
 };
 
 lsm_state *lsm_get_state(lua_State *L) {
@@ -130,6 +131,7 @@ static const luaL_Reg functions[] = {{"set_threads", l_set_threads},
 static void make_state(lua_State *L) {
     lsm_state *state = lua_newuserdatauv(L, sizeof *state, 0);
     *state = (lsm_state){0};
+    state->trace_first = state->trace_next = 1;
     sm_rng_seed(&state->rng, 0);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &lsm_state_key);
 }

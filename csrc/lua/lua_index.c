@@ -150,14 +150,12 @@ void lsm_assign(lua_State *L, sm_tensor *dst, int arg, const char *what) {
     char to[SM_SHAPE_TEXT], from[SM_SHAPE_TEXT];
     int64_t shape[SM_MAX_DIMS];
     int ndim;
-    sm_error err;
     if (lua_type(L, arg) == LUA_TNUMBER || lua_type(L, arg) == LUA_TBOOLEAN) {
         lsm_push_nested(L, arg, dst->dtype);
         lua_replace(L, arg);
     }
     sm_tensor *src = lsm_check_tensor(L, arg), *copy;
-    if (sm_check_inplace(dst, what, &err) != SM_OK)
-        luaL_error(L, "%s", err.message);
+    lsm_check_change(L, dst, what);
     if (src->requires_grad && sm_grad_enabled())
         luaL_argerror(
             L, arg,
@@ -218,9 +216,7 @@ static int l_newindex(lua_State *L) {
     sm_tensor *t = lsm_check_tensor(L, 1);
     if (lua_type(L, 2) == LUA_TSTRING)
         return set_property(L, t, lua_tostring(L, 2));
-    sm_error err;
-    if (sm_check_inplace(t, "assignment", &err) != SM_OK)
-        return luaL_error(L, "%s", err.message);
+    lsm_check_change(L, t, "assignment");
     push_target(L, t);
     lsm_assign(L, lsm_check_tensor(L, -1), 3, "assignment");
     return 0;

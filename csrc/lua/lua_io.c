@@ -1,6 +1,8 @@
-/* lua_io.c: writing safetensors files, as core.save_tensors; lua_load.c reads them.
- * lua/siamese/io.lua says what users see. */
+/* lua_io.c: writing safetensors files, as core.save_tensors, and others, as
+ * core.write_file; lua_load.c reads the former. lua/siamese/io.lua says what users see.
+ */
 #include "base/crc32.h"
+#include "io/durable.h"
 #include "io/safetensors.h"
 #include "io/stale.h"
 #include "lua/state.h"
@@ -66,6 +68,65 @@ static int l_save_tensors(lua_State *L) {
     return 1;
 }
 
+typedef struct piece {
+    const void *data;
+    size_t size;
+} piece;
+
+typedef struct pieces {
+    const piece *list;
+    lua_Integer count;
+} pieces;
+
+static bool write_pieces(FILE *file, const void *context) {
+    const pieces *p = context;
+    for (lua_Integer i = 0; i < p->count; i++)
+        if (fwrite(p->list[i].data, 1, p->list[i].size, file) != p->list[i].size)
+            return false;
+    return true;
+}
+
+/* The bytes of a string or a contiguous tensor; false for anything else. */
+static bool bytes_of(lua_State *L, int index, piece *p) {
+    const sm_tensor *t = lsm_to_tensor(L, index);
+    if (t && sm_tensor_is_contiguous(t)) {
+        *p = (piece){sm_tensor_data(t),
+                     (size_t)sm_tensor_numel(t) * sm_dtype_size(t->dtype)};
+        return true;
+    }
+    if (lua_type(L, index) != LUA_TSTRING)
+        return false;
+    p->data = lua_tolstring(L, index, &p->size);
+    return true;
+}
+
+/* write_file(path, pieces): the bytes of strings and contiguous tensors one behind
+ * another, a tensor's as they lie in memory, as a file that is there whole or not at all:
+ * true; or nil, message */
+static int l_write_file(lua_State *L) {
+    sm_error err;
+    const char *path = lsm_check_path(L, 1);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    const lua_Integer n = (lua_Integer)lua_rawlen(L, 2);
+    lua_settop(L, 2);
+    piece *list = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *list, 0);
+    for (lua_Integer i = 1; i <= n; i++) {
+        lua_rawgeti(L, 2, i);
+        if (!bytes_of(L, -1, &list[i - 1]))
+            luaL_argerror(L, 2,
+                          lua_pushfstring(L,
+                                          "write_file: piece %I is neither a string nor "
+                                          "a contiguous tensor",
+                                          (LUAI_UACINT)i));
+        lua_pop(L, 1);
+    }
+    const pieces all = {list, n};
+    if (sm_write_durably(path, write_pieces, &all, &err) != SM_OK)
+        return lsm_push_failure(L, &err);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
 /* remove_stale(path): how many parts of killed writers of this file were removed */
 static int l_remove_stale(lua_State *L) {
     lua_pushinteger(L, sm_stale_remove(lsm_check_path(L, 1)));
@@ -74,22 +135,15 @@ static int l_remove_stale(lua_State *L) {
 
 /* checksum(string or contiguous tensor): CRC-32 of its bytes */
 static int l_checksum(lua_State *L) {
-    size_t size;
-    const uint8_t *data;
-    if (lua_type(L, 1) == LUA_TSTRING) {
-        data = (const uint8_t *)lua_tolstring(L, 1, &size);
-    } else {
-        const sm_tensor *t = lsm_check_tensor(L, 1);
-        luaL_argcheck(L, sm_tensor_is_contiguous(t), 1,
-                      "checksum: the tensor must be contiguous");
-        data = sm_tensor_data(t);
-        size = (size_t)sm_tensor_numel(t) * sm_dtype_size(t->dtype);
-    }
-    lua_pushinteger(L, sm_crc32(data, size));
+    piece p;
+    luaL_argcheck(L, bytes_of(L, 1, &p), 1,
+                  "checksum: neither a string nor a contiguous tensor");
+    lua_pushinteger(L, sm_crc32(p.data, p.size));
     return 1;
 }
 
 static const luaL_Reg functions[] = {{"save_tensors", l_save_tensors},
+                                     {"write_file", l_write_file},
                                      {"remove_stale", l_remove_stale},
                                      {"checksum", l_checksum},
                                      {NULL, NULL}};

@@ -42,10 +42,8 @@ static int apply_compare(lua_State *L, sm_comparison kind) {
 
 /* t = t op x, in place: the result has t's shape and dtype. */
 static int apply_inplace(lua_State *L, sm_binary kind, const char *name) {
-    sm_error err;
     sm_tensor *t = lsm_check_tensor(L, 1);
-    if (sm_check_inplace(t, name, &err) != SM_OK)
-        return luaL_error(L, "%s", err.message);
+    lsm_check_change(L, t, name);
     sm_tensor *x = lsm_to_tensor(L, 2);
     if (x && x->requires_grad && sm_grad_enabled())
         return luaL_argerror(L, 2,
@@ -301,6 +299,7 @@ static int l_equal(lua_State *L) {
         lua_settop(L, 2);
         apply_compare(L, SM_NE);
         sm_tensor *different = lsm_check_tensor(L, -1);
+        lsm_note_read(L, different, "==");
         same = !memchr(sm_u8(different), 1, (size_t)sm_tensor_numel(different));
     }
     lua_pushboolean(L, same);
@@ -316,6 +315,7 @@ static double one_element(lua_State *L, int arg) {
     if (sm_tensor_numel(t) != 1)
         luaL_argerror(L, arg,
                       "< and <= compare tensors of one element; use lt, le, gt, ge");
+    lsm_note_read(L, t, "< and <=");
     lsm_push_element(L, t, 0);
     return lua_tonumber(L, -1);
 }

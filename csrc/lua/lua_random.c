@@ -68,12 +68,10 @@ static int l_randn(lua_State *L) {
 }
 
 static sm_tensor *check_fillable(lua_State *L, const char *what) {
-    sm_error err;
     sm_tensor *t = lsm_check_tensor(L, 1);
     if (t->dtype != SM_F32 || !sm_tensor_is_contiguous(t))
         luaL_error(L, "%s: needs a contiguous float32 tensor", what);
-    if (sm_check_inplace(t, what, &err) != SM_OK)
-        luaL_error(L, "%s", err.message);
+    lsm_check_change(L, t, what);
     sm_touch(t);
     return t;
 }

@@ -147,6 +147,7 @@ static int all_or_any(lua_State *L, bool any) {
     sm_error err;
     if (t->dtype != SM_U8)
         return luaL_argerror(L, 1, "needs a uint8 mask");
+    lsm_note_read(L, t, any ? "any" : "all");
     if (sm_tensor_contiguous(t, &dense, &err) != SM_OK)
         return luaL_error(L, "%s", err.message);
     bool found = false; /* a 1 for any, a 0 for all */

@@ -327,6 +327,7 @@ static int l_item(lua_State *L) {
             L, 1,
             lua_pushfstring(L, "item: needs a tensor of one element, got shape %s",
                             sm_tensor_shape_text(text, t)));
+    lsm_note_read(L, t, "item");
     lsm_push_element(L, t, 0);
     return 1;
 }
@@ -348,6 +349,7 @@ static void push_table(lua_State *L, const sm_tensor *t, int d, int64_t at) {
 static int l_totable(lua_State *L) {
     sm_tensor *t = lsm_check_tensor(L, 1);
     luaL_checkstack(L, SM_MAX_DIMS + 4, "no room");
+    lsm_note_read(L, t, "totable");
     push_table(L, t, 0, 0);
     return 1;
 }

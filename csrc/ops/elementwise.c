@@ -322,7 +322,12 @@ static sm_status compare_forward(sm_call *call, sm_error *err) {
     return SM_OK;
 }
 
+static const char *compare_label(const void *params) {
+    return comparison_names[((const sm_compare_params *)params)->kind];
+}
+
 const sm_op sm_op_compare = {.name = "compare",
+                             .label = compare_label,
                              .min_in = 2,
                              .max_in = 2,
                              .n_out = 1,
@@ -360,7 +365,12 @@ static sm_status classify_forward(sm_call *call, sm_error *err) {
     return SM_OK;
 }
 
+static const char *classify_label(const void *params) {
+    return ((const sm_classify_params *)params)->finite ? "isfinite" : "isnan";
+}
+
 const sm_op sm_op_classify = {.name = "classify",
+                              .label = classify_label,
                               .min_in = 1,
                               .max_in = 1,
                               .n_out = 1,

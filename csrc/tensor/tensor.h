@@ -53,6 +53,8 @@ typedef struct sm_tensor {
     int output_index;       /* which output of `node` it is */
     struct sm_node *node;   /* what made it; NULL for a leaf */
     struct sm_tensor *grad; /* leaf: the gradient so far, or NULL */
+    uint64_t
+        traced; /* its number in a trace (lua/lua_trace.c), that of its aliases too */
 } sm_tensor;
 
 /* "float32", "int64", "uint8". */

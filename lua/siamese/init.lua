@@ -5,8 +5,8 @@
 -- The table holds all functions on tensors (`siamese.zeros`, `siamese.exp`, ...; most are methods of
 -- tensors, too) and the modules `nn`, `losses`, `distances`, `miners`, `optim`, `data`, `image`, `augment`,
 -- `metrics`, `calibration`, `figure`, `progress` and `models`; `siamese.Twin`, `siamese.Preprocess`,
--- `siamese.save`, `siamese.load` and `siamese.load_model`; `weights` and `record`. `lua5.4 -l siamese` starts
--- a session that has it as a global.
+-- `siamese.save`, `siamese.load` and `siamese.load_model`; `weights`, `record` and `onnx`.
+-- `lua5.4 -l siamese` starts a session that has it as a global.
 -- @module siamese
 local ok, core = pcall(require, "siamese.core")
 if not ok then
@@ -19,7 +19,7 @@ for name, value in pairs(core) do
    siamese[name] = value
 end
 for _, name in ipairs{ "nn", "distances", "miners", "losses", "optim", "data", "image", "augment", "metrics",
-   "progress", "models", "weights", "record", "calibration", "figure", "averaging", "checkpoint" } do
+   "progress", "models", "weights", "record", "calibration", "figure", "averaging", "checkpoint", "onnx" } do
    siamese[name] = require("siamese." .. name)
 end
 local io = require "siamese.io"

@@ -79,8 +79,12 @@ local function check_input(self, x)
    end
 end
 
---- Lengths [N] by where steps of NaN begin, nil where all are whole. The first feature of a step tells.
+--- Lengths [N] by where steps of NaN begin, nil where all are whole. The first feature of a step tells. What
+-- only follows the forward (a summary, an export) has whole ones.
 local function find_lengths(self, x)
+   if nn.Module.is_traced() then
+      return nil
+   end
    local absent = x:detach():select(3, 1):isnan()
    local count, steps = absent:sum(2), x:size(2)
    if x:size(1) == 0 or count:max():item() == 0 then
