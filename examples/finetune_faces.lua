@@ -1,7 +1,7 @@
 --- A network that was trained on other pictures as a twin's encoder for faces: ResNet-20, trained on CIFAR-10
 -- (ten classes of things and animals), three ways. What it is worth is measured, on people never seen.
 --
---    lua5.4 examples/finetune_faces.lua --root DIR --weights FILE [--lfw DIR] [--seeds 5] [--steps 100]
+--    lua5.4 examples/finetune_faces.lua --root DIR --weights FILE [--lfw DIR] [--seeds 5] [--steps 300]
 --                                       [--seed 1] [--out finetune_faces.png] [--save FILE]
 --
 -- DIR holds ORL's `s1/1.pgm` ... `s40/10.pgm` (a folder `orl_faces` under DIR is found too); FILE is
@@ -24,7 +24,7 @@ local nn, data, metrics, augment = siamese.nn, siamese.data, siamese.metrics, si
 
 local WAYS = { "frozen", "fine-tuned", "scratch" }
 
-local options = { seeds = 5, seed = 1, steps = 100, out = "finetune_faces.png", threads = 0 }
+local options = { seeds = 5, seed = 1, steps = 300, out = "finetune_faces.png", threads = 0 }
 local FILES = { root = true, weights = true, lfw = true, save = true }
 
 -- Command line.

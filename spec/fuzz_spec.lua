@@ -5,7 +5,8 @@ local siamese = require "siamese"
 local core = siamese.core
 local SKIP = { set_threads = true, set_memory_limit = true, set_isa = true, no_grad = true,
    enable_grad = true, shapes_only = true, set_grad_enabled = true, manual_seed = true,
-   set_rng_state = true, save_tensors = true, save_png = true, isatty = true }
+   set_rng_state = true, save_tensors = true, save_png = true,
+   write_file = true, isatty = true }
 
 local function tensors()
    local freed = siamese.zeros(2, 2)
