@@ -1,55 +1,21 @@
 --- examples/finetune_faces.lua on little made-up pictures and weights: what it prints, draws and keeps.
 local siamese = require "siamese"
+local examples = require "spec.support_examples"
 local files = require "spec.support_files"
 
 local folder
-
---- Person k has a pattern of their own; their pictures differ by a little light.
-local function picture(k, number)
-   return files.pgm(23, 28, function(x, y)
-      return 20 + 10 * (number % 5) + math.floor(80 + 80 * math.sin(x * (1 + k % 7) / 4 + k)
-         * math.cos(y * (1 + k % 5) / 4))
-   end)
-end
 
 local function make_orl(root)
    for k = 1, 40 do
       files.make_folder(("%s/s%d"):format(root, k))
       for number = 1, 10 do
-         files.write(("%s/s%d/%d.pgm"):format(root, k, number), picture(k, number))
+         files.write(("%s/s%d/%d.pgm"):format(root, k, number), examples.picture(k, number))
       end
    end
 end
 
---- 16 people to train on, 12 for the test, in LFW's layout.
-local function make_lfw(root)
-   local lists = { Train = { "16" }, Test = { "12" } }
-   local pairs = { "12" }
-   for k = 1, 28 do
-      local name, part = ("Person_%02d"):format(k), k <= 16 and "Train" or "Test"
-      files.make_folder(root .. "/" .. name)
-      for number = 1, 4 do
-         local path = ("%s/%s/%s_%04d"):format(root, name, name, number)
-         files.write(path .. ".pgm", picture(k, number))
-      end
-      table.insert(lists[part], name .. "\t4")
-      if part == "Test" then
-         table.insert(pairs, k - 15, name .. "\t1\t2")
-         pairs[#pairs + 1] = ("%s\t1\tPerson_%02d\t3"):format(name, 17 + (k - 16) % 12)
-      end
-   end
-   files.write(root .. "/peopleDevTrain.txt", table.concat(lists.Train, "\n") .. "\n")
-   files.write(root .. "/peopleDevTest.txt", table.concat(lists.Test, "\n") .. "\n")
-   files.write(root .. "/pairsDevTest.txt", table.concat(pairs, "\n") .. "\n")
-end
-
---- What the example prints on both streams, and its exit status.
 local function run(arguments)
-   local pipe = assert(io.popen(("'%s' examples/finetune_faces.lua %s 2>&1"):format(arg[-1] or "lua5.4",
-      arguments)))
-   local text = pipe:read("a")
-   local _, _, status = pipe:close()
-   return text, status
+   return examples.run("finetune_faces", arguments)
 end
 
 --- The numbers of the table's line that begins with a data set and a name.
@@ -65,7 +31,7 @@ end
 setup(function()
    folder = files.temp_folder()
    make_orl(folder)
-   make_lfw(folder .. "/lfw")
+   examples.make_lfw(folder .. "/lfw", 16)
    siamese.manual_seed(1)
    assert(siamese.models.resnet20{ num_classes = 10 }:save(folder .. "/weights.safetensors"))
 end)
