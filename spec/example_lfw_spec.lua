@@ -19,8 +19,8 @@ describe("examples/lfw.lua", function()
       local text, status = examples.run("lfw",
          ("--root %s/lfw --steps 3 --roc %s/roc.png --save %s/t.safetensors"):format(folder, folder, folder))
       assert.equal(0, status, text)
-      assert.truthy(text:find("80 pictures of 20 people to train on; pairsDevTest: 24 pairs, 12 same", 1, true),
-         text)
+      assert.truthy(text:find("80 pictures of 20 people to train on; pairsDevTest: 24 pairs, 12 same", 1,
+         true), text)
       for _, name in ipairs{ "twin", "pixels" } do
          local accuracy, auc = text:match("\n" .. name .. " +accuracy ([%d.]+) %% .-AUC ([%d.]+)")
          assert.is_true(tonumber(accuracy) >= 0 and tonumber(auc) <= 1, text)
