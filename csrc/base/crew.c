@@ -101,7 +101,7 @@ static void work_on(sm_crew *crew, entry *e, int thread) {
 /* On Linux a thread has a priority of its own. */
 static void step_back(void) {
 #if defined(__linux__)
-    enum { NICER = 10 };
+    enum { NICER = 19 };
     id_t self = (id_t)syscall(SYS_gettid);
     setpriority(PRIO_PROCESS, self, getpriority(PRIO_PROCESS, self) + NICER);
 #endif
