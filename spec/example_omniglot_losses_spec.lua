@@ -14,7 +14,9 @@ describe("examples/omniglot_losses.lua", function()
    end)
 
    teardown(function()
-      files.remove(folder)
+      if folder then -- not where tags leave every test out
+         files.remove(folder)
+      end
    end)
 
    it("prints and writes a line for every loss", function()
