@@ -6,20 +6,9 @@ local NAMES = { "contrastive", "triplet", "lifted-structure", "multi-similarity"
    "circle", "prototypical", "proxy-anchor", "arcface" }
 
 describe("examples/omniglot_losses.lua", function()
-   local folder
-
-   setup(function()
-      folder = files.temp_folder()
-      examples.make_omniglot(folder .. "/images_background", 5, 6)
-   end)
-
-   teardown(function()
-      if folder then -- not where tags leave every test out
-         files.remove(folder)
-      end
-   end)
-
    it("prints and writes a line for every loss", function()
+      local folder = files.temp_folder()
+      examples.make_omniglot(folder .. "/images_background", 5, 6)
       local text, status = examples.run("omniglot_losses",
          ("--root %s --steps 1 --seeds 2 --episodes 4 --out %s/t.md"):format(folder, folder))
       assert.equal(0, status, text)
@@ -35,6 +24,7 @@ describe("examples/omniglot_losses.lua", function()
          end
          assert.equal(4, count, cells) -- there are no runs of Lake et al. here
       end
+      files.remove(folder)
    end)
 
    it("says what is missing", function()
