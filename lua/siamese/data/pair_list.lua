@@ -116,19 +116,9 @@ function PairList:batches(opts)
    local o = options.check(name, opts, { batch_size = 64, shuffle = false, seed = options.optional,
       drop_last = false })
    options.check_count(name, o, "batch_size", 1)
-   local n, size = #self, o.batch_size
-   local order
-   local function begin(_, generator, own)
-      own.batch = 0
-      order = o.shuffle and generator:permutation(n) or core.arange(1, n + 1, { dtype = "int64" })
-   end
-   local function draw(_, own)
-      local places = order:narrow(1, own.batch * size + 1, math.min(size, n - own.batch * size))
-      own.batch = own.batch + 1
+   return sampler.once(name, #self, o, 2, function(places)
       return self.a:index_select(1, places), self.b:index_select(1, places), self.same:index_select(1, places)
-   end
-   return sampler.new{ name = name, limit = o.drop_last and n // size or (n + size - 1) // size,
-      seed = o.seed, lists = 2, begin = begin, draw = draw }
+   end)
 end
 
 --- "pairsDevTest: 1000 pairs, 500 same, of 9407 images".

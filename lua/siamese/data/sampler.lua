@@ -42,6 +42,28 @@ function M.new(parts)
    return setmetatable(self, Sampler)
 end
 
+--- A sampler that goes once through n places in batches.
+-- @tparam string name
+-- @tparam int n
+-- @tparam table o `batch_size`, `shuffle`, `drop_last`, `seed`
+-- @tparam int lists as for `new`
+-- @tparam function take gives the batch of some places (int64 [B])
+-- @treturn Sampler
+function M.once(name, n, o, lists, take)
+   local size, order = o.batch_size, nil
+   local function begin(_, generator, own)
+      own.batch = 0
+      order = o.shuffle and generator:permutation(n) or core.arange(1, n + 1, { dtype = "int64" })
+   end
+   local function draw(_, own)
+      local first = own.batch * size + 1
+      own.batch = own.batch + 1
+      return take(order:narrow(1, first, math.min(size, n - first + 1)))
+   end
+   return M.new{ name = name, limit = o.drop_last and n // size or (n + size - 1) // size, seed = o.seed,
+      lists = lists, begin = begin, draw = draw }
+end
+
 --- Draws by other data from the next batch on.
 -- @tparam table data plain data, not to be changed any more
 function Sampler:freeze(data)

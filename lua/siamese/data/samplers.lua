@@ -260,20 +260,9 @@ function M.batches(set, opts)
       check_positive(name, "batch_size", o.batch_size)
    end
    prepare()
-   local n = set.labels:size(1)
-   local count = o.drop_last and n // o.batch_size or (n + o.batch_size - 1) // o.batch_size
-   local order
-   local function begin(_, generator, own)
-      own.batch = 0
-      order = o.shuffle and generator:permutation(n) or core.arange(1, n + 1, { dtype = "int64" })
-   end
-   local function draw(_, own)
-      local first = own.batch * o.batch_size + 1
-      own.batch = own.batch + 1
-      local indices = order:narrow(1, first, math.min(o.batch_size, n - first + 1))
+   return sampler.once(name, set.labels:size(1), o, 1, function(indices)
       return indices, set.labels:index_select(1, indices)
-   end
-   return sampler.new{ name = name, limit = count, seed = o.seed, begin = begin, draw = draw }
+   end)
 end
 
 return M

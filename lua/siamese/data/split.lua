@@ -52,18 +52,26 @@ local function in_order(n, o)
    return core.Generator(o.seed):sample(n, n)
 end
 
---- Lists of classes, one a group (or one a class where there are no groups).
-local function class_groups(set, groups)
+--- Lists of the places of each key, in the order in which the keys first appear.
+local function places_of(keys)
    local lists, at = {}, {}
-   for class = 1, #set.classes do
-      local key = groups and groups[class] or class
+   for place, key in ipairs(keys) do
       if not at[key] then
          lists[#lists + 1] = {}
          at[key] = #lists
       end
-      table.insert(lists[at[key]], class)
+      table.insert(lists[at[key]], place)
    end
    return lists
+end
+
+--- Lists of classes, one a group (or one a class where there are no groups).
+local function class_groups(set, groups)
+   local keys = {}
+   for class = 1, #set.classes do
+      keys[class] = groups and groups[class] or class
+   end
+   return places_of(keys)
 end
 
 local OPTIONS = { seed = options.optional, shuffle = true, groups = options.optional }
@@ -159,15 +167,7 @@ local function sample_groups(name, set, groups, level)
       error(("%s: groups must be a list with one value for each of the %d samples, got %s"):format(name,
          #set, type(groups) == "table" and #groups or type(groups)), level + 1)
    end
-   local lists, at = {}, {}
-   for i, key in ipairs(groups) do
-      if not at[key] then
-         lists[#lists + 1] = {}
-         at[key] = #lists
-      end
-      table.insert(lists[at[key]], i)
-   end
-   return lists
+   return places_of(groups)
 end
 
 --- The samples of some groups in one list.
