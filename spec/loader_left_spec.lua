@@ -2,6 +2,7 @@
 local siamese = require "siamese"
 local data = require "siamese.data"
 local files = require "spec.support_files"
+local loading = require "spec.support_loader"
 local support = require "spec.support"
 
 local core, fails = siamese.core, support.fails
@@ -14,46 +15,14 @@ after_each(function()
    collectgarbage()
 end)
 
---- root/CLASS/N.pgm, 4 x 3, of the grey 10 * class + n.
+local greys, record = loading.greys, loading.record
+
 local function write_classes(classes, samples)
-   for class = 1, classes do
-      local folder = ("%s/class%02d"):format(root, class)
-      files.make_folder(folder)
-      for n = 1, samples do
-         files.write(("%s/%02d.pgm"):format(folder, n), files.flat_pgm(4, 3, 10 * class + n))
-      end
-   end
+   loading.write_classes(root, classes, samples)
 end
 
 local function stream(opts)
-   opts = opts or {}
-   opts.stream = true
-   return assert(data.folder(root, opts))
-end
-
---- The grey of each image of a batch.
-local function greys(images)
-   return (images:select(4, 1):select(3, 1):select(2, 1) * 255):round():long():totable()
-end
-
---- All values of an epoch as plain tables.
-local function record(...)
-   local out = {}
-   local function add(first, ...)
-      if first == nil then
-         return false
-      end
-      local row = {}
-      for i, value in ipairs{ first, ... } do
-         row[i] = value:totable()
-      end
-      out[#out + 1] = row
-      return true
-   end
-   for a, b, c, d, e, f in data.loader(...) do
-      add(a, b, c, d, e, f)
-   end
-   return out
+   return loading.stream(root, opts)
 end
 
 --- The threads that this process has.
