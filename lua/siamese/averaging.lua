@@ -238,24 +238,12 @@ function M.update_bn(model, batches, forward)
    elseif type(batches) ~= "function" and type(batches) ~= "table" then
       error("averaging.update_bn: batches must be an iterator or a list, got " .. type(batches), 2)
    end
-   local modes = {}
-   model:apply(function(module)
-      modes[module] = module.training
-   end)
-   model:train()
-   local results = table.pack(pcall(function()
+   return model:in_mode(true, function()
       local list = batch_norms(model)
       return #list > 0 and measure(list, batches, forward or function(x)
          return model(x)
       end) or 0
-   end))
-   for module, mode in pairs(modes) do
-      module.training = mode
-   end
-   if not results[1] then
-      error(results[2], 0)
-   end
-   return results[2]
+   end)
 end
 
 return M

@@ -194,21 +194,9 @@ function Twin:similarity(a, b)
    return similarity(self, self:embed_pair(a, b))
 end
 
---- Runs f in evaluation mode and without a graph; the modes come back whatever happens.
+--- Runs f in evaluation mode and without a graph.
 local function quietly(self, f, ...)
-   local modes = {}
-   self:apply(function(module)
-      modes[module] = module.training
-   end)
-   self:eval()
-   local results = table.pack(pcall(core.no_grad, f, ...))
-   for module, mode in pairs(modes) do
-      module.training = mode
-   end
-   if not results[1] then
-      error(results[2], 0)
-   end
-   return table.unpack(results, 2, results.n)
+   return self:in_mode(false, core.no_grad, f, ...)
 end
 
 --- What a calibration takes for what `forward` gives: distances, or a head's logits turned round.

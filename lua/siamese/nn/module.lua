@@ -496,6 +496,26 @@ function Module:eval()
    return self:train(false)
 end
 
+--- Calls f(...) in training (true) or evaluation mode (false) and gives what it gives; the modes of all
+-- modules come back whatever happens.
+-- @tparam boolean training
+-- @tparam function f
+function Module:in_mode(training, f, ...)
+   local modes = {}
+   self:apply(function(module)
+      modes[module] = module.training
+   end)
+   self:train(training)
+   local results = table.pack(pcall(f, ...))
+   for module, mode in pairs(modes) do
+      module.training = mode
+   end
+   if not results[1] then
+      error(results[2], 0)
+   end
+   return table.unpack(results, 2, results.n)
+end
+
 --- Lets the gradients of all parameters go.
 function Module:zero_grad()
    for _, tensor in self:named_parameters() do

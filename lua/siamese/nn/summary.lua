@@ -99,12 +99,8 @@ end
 --- Runs the network for its shapes alone, with the tracer, in evaluation mode; returns bytes of the input.
 -- Modes are as they were afterwards, whatever happens.
 local function run(self, input, tracer)
-   local modes, bytes = {}, 0
-   self:apply(function(module)
-      modes[module] = module.training
-   end)
-   self:eval()
-   local ok, message = pcall(core.shapes_only, function()
+   local bytes = 0
+   local ok, message = pcall(self.in_mode, self, false, core.shapes_only, function()
       local inputs = example_inputs(input)
       for _, tensor in ipairs(inputs) do
          bytes = bytes + bytes_of(tensor)
@@ -113,9 +109,6 @@ local function run(self, input, tracer)
       core.no_grad(self, table.unpack(inputs))
    end)
    Module.trace(nil)
-   for module, mode in pairs(modes) do
-      module.training = mode
-   end
    if not ok then
       error(message, 0)
    end

@@ -235,23 +235,6 @@ function M.constant(a, b, id, at)
       .. "followed", at)
 end
 
---- Runs `fn` in evaluation; the modes come back whatever happens.
-local function in_evaluation(module, fn)
-   local modes = {}
-   module:apply(function(one)
-      modes[one] = one.training
-   end)
-   module:eval()
-   local results = table.pack(pcall(fn))
-   for one, mode in pairs(modes) do
-      one.training = mode
-   end
-   if not results[1] then
-      error(results[2], 0)
-   end
-   return table.unpack(results, 2, results.n)
-end
-
 --- Marks the calls whose results reach the outputs.
 local function mark_live(run)
    local wanted = {}
@@ -280,7 +263,7 @@ function M.follow(module, first, second)
    for name, one in module:named_modules() do
       names[one] = name
    end
-   return in_evaluation(module, function()
+   return module:in_mode(false, function()
       local a, b = record(module, names, first), record(module, names, second)
       compare(a, b)
       mark_live(a)
