@@ -2,33 +2,11 @@
 local siamese = require "siamese.core"
 local data = require "siamese.data"
 local support = require "spec.support"
+local support_sets = require "spec.support_sets"
 
 local fails = support.fails
 
---- A set of tiny images where class c has counts[c] of them; image i is filled with i.
-local function make_set(counts, extra)
-   local labels, classes = {}, {}
-   for class, count in ipairs(counts) do
-      classes[class] = "class" .. class
-      for _ = 1, count do
-         labels[#labels + 1] = class
-      end
-   end
-   local images = siamese.arange(1, #labels + 1):reshape(#labels, 1, 1, 1):contiguous()
-   local fields = { images = images, labels = labels, classes = classes }
-   for key, value in pairs(extra or {}) do
-      fields[key] = value
-   end
-   return data.set(fields)
-end
-
-local function repeated(value, count)
-   local list = {}
-   for i = 1, count do
-      list[i] = value
-   end
-   return list
-end
+local make_set, repeated = support_sets.make_set, support_sets.repeated
 
 local function tables(...)
    local out = {}

@@ -2,31 +2,9 @@ local siamese = require "siamese.core"
 local samplers = require "siamese.data.samplers"
 local sets = require "siamese.data.set"
 local split = require "siamese.data.split"
+local support_sets = require "spec.support_sets"
 
---- A set of tiny images where class c has counts[c] of them; image i is filled with i.
-local function make_set(counts, extra)
-   local labels, classes = {}, {}
-   for class, count in ipairs(counts) do
-      classes[class] = "class" .. class
-      for _ = 1, count do
-         labels[#labels + 1] = class
-      end
-   end
-   local images = siamese.arange(1, #labels + 1):reshape(#labels, 1, 1, 1):expand(#labels, 1, 2, 2)
-   local fields = { images = images:contiguous(), labels = labels, classes = classes }
-   for key, value in pairs(extra or {}) do
-      fields[key] = value
-   end
-   return sets.new(fields)
-end
-
-local function repeated(value, count)
-   local list = {}
-   for i = 1, count do
-      list[i] = value
-   end
-   return list
-end
+local make_set, repeated = support_sets.make_set, support_sets.repeated
 
 describe("a generator", function()
    it("repeats with the same seed and differs with another", function()
