@@ -251,5 +251,5 @@ int main(void) {
         keeps_nan();
         out_of_memory();
     }
-    return TEST_RESULT();
+    return test_report();
 }

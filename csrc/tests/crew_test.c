@@ -191,9 +191,8 @@ static bool finishes(sm_crew *crew, const job *jobs, int from, int count) {
 }
 
 TEST(a_forked_child_has_the_jobs_and_no_threads) {
-    const char *sanitized = getenv("SIAMESE_SANITIZED");
-    if (sanitized && strcmp(sanitized, "thread") == 0)
-        return; /* it does not support threads that start after a fork of threads */
+    if (!TEST_MAY_FORK())
+        return;
     for (int round = 0; round < 20; round++) {
         record r = {.slow = 500, .owner = pthread_self()};
         job jobs[4];

@@ -145,5 +145,5 @@ int main(void) {
         beta_zero_forgets();
     }
     too_large();
-    return TEST_RESULT();
+    return test_report();
 }

@@ -324,9 +324,8 @@ TEST(a_list_of_pictures_none_of_which_can_be_read_says_why) {
 
 TEST(a_forked_child_goes_on_with_the_epoch) {
     sm_error err;
-    const char *sanitized = getenv("SIAMESE_SANITIZED");
-    if (sanitized && strcmp(sanitized, "thread") == 0)
-        return; /* it does not support threads that start after a fork of threads */
+    if (!TEST_MAY_FORK())
+        return;
     sm_pictures *p = open_pictures(0, SM_FILL_BYTES);
     sm_pictures_cache(p, 1 << 20);
     for (int round = 0; round < 10; round++) {

@@ -179,9 +179,8 @@ TEST(threads_may_be_set_while_another_thread_loops) {
 }
 
 TEST(a_forked_child_has_a_pool_of_its_own) {
-    const char *sanitized = getenv("SIAMESE_SANITIZED");
-    if (sanitized && strcmp(sanitized, "thread") == 0)
-        return; /* it does not support threads that start after a fork of threads */
+    if (!TEST_MAY_FORK())
+        return;
     sm_set_threads(4);
     CHECK(covers_once(1000, 1));
     for (int i = 0; i < 5; i++) {

@@ -22,6 +22,7 @@
 #include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static atomic_int test_checks, test_bad; /* of the test that runs, or of main itself */
 static int test_passed, test_failed;
@@ -73,6 +74,10 @@ static inline int test_result(const char *file) {
 #define TEST(name) static void name(void)
 #define RUN(name) (test_loose(__FILE__), name(), test_close(#name))
 #define test_report() test_result(__FILE__)
-#define TEST_RESULT() test_report()
+
+/* Not under a sanitizer: ThreadSanitizer does not support threads that start in a child of
+ * a process of threads, and AddressSanitizer's allocator leaves the child whatever locks
+ * other threads held at the fork. */
+#define TEST_MAY_FORK() (getenv("SIAMESE_SANITIZED") == NULL)
 
 #endif
