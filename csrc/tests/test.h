@@ -75,9 +75,9 @@ static inline int test_result(const char *file) {
 #define RUN(name) (test_loose(__FILE__), name(), test_close(#name))
 #define test_report() test_result(__FILE__)
 
-/* Not under a sanitizer: ThreadSanitizer does not support threads that start in a child of
- * a process of threads, and AddressSanitizer's allocator leaves the child whatever locks
- * other threads held at the fork. */
+/* Not under a sanitizer: ThreadSanitizer does not support threads that start in a child
+ * of a process of threads, and AddressSanitizer's allocator leaves the child whatever
+ * locks other threads held at the fork. */
 #define TEST_MAY_FORK() (getenv("SIAMESE_SANITIZED") == NULL)
 
 #endif
