@@ -66,6 +66,7 @@ describe("freeze", function()
    it("says which pattern means nothing", function()
       support.fails("freeze: no parameter's name begins with 'cnov'", Net().freeze, Net(), "fc", "cnov")
       support.fails("unfreeze: no parameter's name begins with ''", Net().unfreeze, Net(), "")
+      support.fails("freeze: 'f[' is no Lua pattern: malformed pattern", Net().freeze, Net(), "f[")
       support.fails("freeze: a pattern must be a string, got number", Net().freeze, Net(), 1)
    end)
 

@@ -67,14 +67,19 @@ local function shape_text(t)
    return "[" .. table.concat(t.shape, ",") .. "]"
 end
 
+--- Raises at `level` unless all labels of a list are integers.
+local function check_integers(name, list, level)
+   for i, label in ipairs(list) do
+      if not math.tointeger(label) or type(label) == "string" then
+         error(("%s: label %d is %s, expected an integer"):format(name, i, options.text(label)), level + 1)
+      end
+   end
+end
+
 --- Labels as an int64 tensor [n]; raises at `level` if there are others.
 function M.labels(name, labels, n, level)
    if type(labels) == "table" and not Module.is_module(labels) then
-      for i, label in ipairs(labels) do
-         if not math.tointeger(label) or type(label) == "string" then
-            error(("%s: label %d is %s, expected an integer"):format(name, i, options.text(label)), level + 1)
-         end
-      end
+      check_integers(name, labels, level + 1)
       labels = core.tensor(labels, { dtype = "int64" })
    elseif not core.is_tensor(labels) then
       error(("%s: labels must be an int64 tensor or a table, got %s"):format(name, type(labels)), level + 1)
@@ -82,6 +87,9 @@ function M.labels(name, labels, n, level)
    if labels:dim() ~= 1 or labels:size(1) ~= n then
       error(("%s: expected a label for each of the %d embeddings, got %s"):format(name, n,
          shape_text(labels)), level + 1)
+   end
+   if labels.dtype == "float32" then
+      check_integers(name, labels:totable(), level + 1)
    end
    return labels.dtype == "int64" and labels or labels:long()
 end

@@ -52,6 +52,10 @@ local function arguments(self, embeddings, labels, indices)
          embeddings:size(2)), 3)
    end
    labels = base.labels(name, labels, embeddings:size(1), 3)
+   if labels:numel() > 0 and (labels:min():item() < 1 or labels:max():item() > o.num_classes) then
+      error(("%s: labels must be from 1 to %d (num_classes), got %d to %d"):format(name, o.num_classes,
+         labels:min():item(), labels:max():item()), 3)
+   end
    return labels, base.row_weights(name, indices, embeddings:size(1), 3)
 end
 
@@ -195,10 +199,6 @@ end
 function ProxyAnchor:forward(embeddings, labels, indices)
    local o = self.options
    local wanted, weights = arguments(self, embeddings, labels, indices)
-   if wanted:numel() > 0 and (wanted:min():item() < 1 or wanted:max():item() > o.num_classes) then
-      error(("losses.ProxyAnchor: labels must be from 1 to %d, got %d to %d"):format(o.num_classes,
-         wanted:min():item(), wanted:max():item()), 2)
-   end
    return F.matrix_loss("multi_similarity", cosines(self.proxies, embeddings), {
       labels = core.arange(1, o.num_classes + 1), ref_labels = wanted, apart = true, positive = o.margin,
       negative = -o.margin, scale_positive = o.alpha, scale_negative = o.alpha, reduction = o.reduction,

@@ -27,7 +27,11 @@ local function find_part(self, method, pattern, level)
    end
    local best, found = 1, {}
    local function look(name, thing)
-      local how = fit(pattern, name)
+      local well_formed, how = pcall(fit, pattern, name)
+      if not well_formed then
+         error(("%s: '%s' is no Lua pattern: %s"):format(method, pattern, how:match("malformed.*") or how),
+            level + 1)
+      end
       if how > best then
          best, found = how, {}
       end
