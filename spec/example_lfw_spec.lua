@@ -32,8 +32,9 @@ describe("examples/lfw.lua", function()
          assert.is_true(tonumber(accuracy) >= 0 and tonumber(auc) <= 1, text)
       end
       assert.is_true(assert(siamese.image.load(folder .. "/roc.png")):size(3) > 400)
-      local _, about = assert(siamese.load(folder .. "/t.safetensors"))
-      assert.is_not_nil(next(about))
+      local twin = assert(siamese.load_model(folder .. "/t.safetensors"))
+      local x = siamese.rand(2, 3, 48, 48)
+      assert.same({ 0, 0 }, siamese.no_grad(twin.distance, twin, x, x):round():totable())
    end)
 
    it("tests on people held out when told to", function()

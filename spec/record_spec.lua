@@ -46,6 +46,28 @@ describe("the record of", function()
       assert.equal(tostring(net), tostring(travel(net)))
    end)
 
+   it("residual blocks is how wide they are and their shortcuts", function()
+      local shortcut = nn.Sequential{ nn.Conv2d{ in_channels = 2, out_channels = 4, kernel_size = 1,
+         stride = 2, bias = false }, nn.BatchNorm2d{ num_features = 4 } }
+      local net = nn.Sequential{ models.BasicBlock(2, 4, 2, shortcut), models.BasicBlock(4, 4),
+         models.Bottleneck(4, 1) }
+      assert.same({ name = "models.Bottleneck", options = { in_channels = 4, width = 1, stride = 1 } },
+         record.of(net[3]))
+      local again = travel(net)
+      again:load_state_dict(net:state_dict())
+      local x = siamese.randn(3, 2, 8, 8)
+      assert.is_true(net(x) == again(x))
+      net[2].conv2 = nn.Conv2d{ in_channels = 4, out_channels = 4, kernel_size = 1 }
+      assert.same({ nil, "module 2 of it: it was changed after models.BasicBlock built it" },
+         { record.of(net) })
+      local Own = models.BasicBlock:extend("BasicBlock")
+      assert.same({ nil, "nothing can build a BasicBlock again" }, { record.of(Own(4, 4)) })
+      assert.same({ nil, "models.BasicBlock: in_channels must be an integer of at least 1, got 0" },
+         { record.build{ name = "models.BasicBlock", options = { in_channels = 0, width = 1 } } })
+      assert.same({ nil, "nothing here builds 'x'" }, { record.build{ name = "models.BasicBlock",
+         options = { in_channels = 1, width = 1, downsample = { name = "x", options = {} } } } })
+   end)
+
    it("a twin is its encoder, its distance and its head", function()
       local twin = siamese.Twin{ encoder = models.conv4{ width = 4 }, distance = "cosine" }
       assert.equal("cosine", record.of(twin).options.distance)

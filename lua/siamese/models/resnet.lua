@@ -4,21 +4,47 @@
 local nn = require "siamese.nn"
 local options = require "siamese.options"
 local parts = require "siamese.models.parts"
+local record = require "siamese.record"
 
 local M = {}
 
---- Two 3x3 convolutions (their Figure 5, left).
-M.BasicBlock = nn.Module:extend("BasicBlock")
-M.BasicBlock.expansion = 1
+local BLOCK = { in_channels = options.required, width = options.required, stride = 1,
+   downsample = options.optional }
 
-function M.BasicBlock:init(cin, width, stride, downsample)
+--- A class of blocks, whose instances have records.
+local function block_class(name, expansion, init)
+   local class, full = nn.Module:extend(name), "models." .. name
+   class.expansion = expansion
+   function class:init(cin, width, stride, downsample)
+      init(self, cin, width, stride, downsample)
+      self.downsample = downsample
+      if getmetatable(self) == class.__instance then -- a subclass may do something else
+         record.set(self, full, { in_channels = cin, width = width, stride = stride or 1,
+            downsample = downsample and (record.of(downsample) or downsample) })
+      end
+   end
+   record.register(full, function(opts)
+      local o = options.check(full, opts, BLOCK)
+      for _, key in ipairs{ "in_channels", "width", "stride" } do
+         options.check_count(full, o, key, 1)
+      end
+      local downsample, why = nil, nil
+      if o.downsample then
+         downsample, why = record.build(o.downsample)
+      end
+      return why and error(why, 0) or class(o.in_channels, o.width, o.stride, downsample)
+   end)
+   M[name] = class
+end
+
+--- Two 3x3 convolutions (their Figure 5, left).
+block_class("BasicBlock", 1, function(self, cin, width, stride)
    self.conv1 = parts.conv(cin, width, 3, stride, 1)
    self.bn1 = parts.norm(width)
    self.relu = nn.ReLU{}
    self.conv2 = parts.conv(width, width, 3, 1, 1)
    self.bn2 = parts.norm(width)
-   self.downsample = downsample
-end
+end)
 
 function M.BasicBlock:forward(x)
    local shortcut = self.downsample and self.downsample(x) or x
@@ -27,10 +53,7 @@ function M.BasicBlock:forward(x)
 end
 
 --- 1x1, 3x3 and 1x1 convolutions, the last of four times the width (their Figure 5, right).
-M.Bottleneck = nn.Module:extend("Bottleneck")
-M.Bottleneck.expansion = 4
-
-function M.Bottleneck:init(cin, width, stride, downsample)
+block_class("Bottleneck", 4, function(self, cin, width, stride)
    self.conv1 = parts.conv(cin, width, 1)
    self.bn1 = parts.norm(width)
    self.conv2 = parts.conv(width, width, 3, stride, 1)
@@ -38,8 +61,7 @@ function M.Bottleneck:init(cin, width, stride, downsample)
    self.conv3 = parts.conv(width, 4 * width, 1)
    self.bn3 = parts.norm(4 * width)
    self.relu = nn.ReLU{}
-   self.downsample = downsample
-end
+end)
 
 function M.Bottleneck:forward(x)
    local shortcut = self.downsample and self.downsample(x) or x
