@@ -29,8 +29,8 @@ describe("examples/omniglot_losses.lua", function()
 
    it("says what is missing", function()
       for arguments, wanted in pairs{ [""] = "--root is missing", ["--root . --losses arcface,huber"] =
-         "there is no loss named huber", ["--root /nowhere"] = "/nowhere", ["--root spec"] =
-         "spec: there is no images_background" } do
+         "there is no loss named huber", ["--root . --deal cards"] = "--deal wants alphabets or characters",
+         ["--root /nowhere"] = "/nowhere", ["--root spec"] = "spec: there is no images_background" } do
          local text, status = examples.run("omniglot_losses", arguments)
          assert.is_true(status > 0)
          assert.truthy(text:find(wanted, 1, true), text)
