@@ -41,6 +41,16 @@ describe("a broken checkpoint gives nil and a message:", function()
          tensor{ size = { 1, 1, 1, 1, 1, 1, 1, 1, 1 }, stride = { 1, 1, 1, 1, 1, 1, 1, 1, 1 } })
    end)
 
+   it("views whose storage holds other values than theirs", function()
+      local function with(about)
+         local plain = made.tensor{ numel = 1, size = { 1 }, stride = { 1 } }
+         return made.archive(plain:sub(1, -3) .. about .. "tR", { ["0"] = floats(1) })
+      end
+      refused("a tensor is a lazy view", with("}" .. made.text "neg" .. "\x88s"))
+      refused("a tensor is a lazy view", with("}" .. made.text "conj" .. "\x88s"))
+      assert.equal(1, load_bytes(with("}" .. made.text "neg" .. "\x89s")):numel())
+   end)
+
    it("storages that are not there, or not as long as they should be", function()
       refused("the storage data/1 is not there", tensor{ key = "1" })
       refused("the storage data/../../etc/passwd is not there", tensor{ key = "../../etc/passwd" })

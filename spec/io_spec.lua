@@ -124,9 +124,9 @@ describe("saving refuses", function()
    it("what is no tensor, by name", function()
       support.fails("siamese.save: 'lr' is a number, expected a tensor", siamese.save, "x", { lr = 1 })
       support.fails("expected a tensor, a table of tensors or a module, got number", siamese.save, "x", 5)
-      support.fails("siamese.save: names must be strings, got a number", siamese.save, "x",
+      support.fails("siamese.save: a name must be a string, got 1", siamese.save, "x",
          { siamese.zeros(1) })
-      support.fails("names must be UTF-8 without zero bytes", siamese.save, "x",
+      support.fails("a name must be UTF-8 without zero bytes", siamese.save, "x",
          { ["\xff"] = siamese.zeros(1) })
       support.fails("keeps the name '__metadata__' for itself", siamese.save, "x",
          { __metadata__ = siamese.zeros(1) })
@@ -136,7 +136,7 @@ describe("saving refuses", function()
       local state = { x = siamese.zeros(1) }
       support.fails("metadata must be a table of strings, got string", siamese.save, "x", state,
          { metadata = "x" })
-      support.fails("values of metadata must be strings, got a number", siamese.save, "x", state,
+      support.fails("metadata's 'epoch' must be a string, got 3", siamese.save, "x", state,
          { metadata = { epoch = 3 } })
       support.fails("unknown option 'meta'", siamese.save, "x", state, { meta = {} })
    end)

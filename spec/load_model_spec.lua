@@ -140,12 +140,15 @@ describe("siamese.load_model", function()
       end
       local changed = models.lenet5{}
       changed.extra = Net()
-      for _, what in ipairs{ Net(), siamese.Twin{ encoder = Net() }, changed, { x = siamese.zeros(1) } } do
-         assert(siamese.save(path, what))
+      for _, case in ipairs{ { Net(), " (nothing can build a Net again)" },
+         { siamese.Twin{ encoder = Net() }, " (its encoder: nothing can build a Net again)" },
+         { changed, " (module 11 of it: nothing can build a Net again)" },
+         { { x = siamese.zeros(1) }, "" } } do
+         assert(siamese.save(path, case[1]))
          local model, message = siamese.load_model(path)
          assert.is_nil(model)
-         assert.equal(path .. ": does not say how its model was built; build one, and load the file into "
-            .. "that", message)
+         assert.equal(path .. ": does not say how its model was built" .. case[2]
+            .. "; build one, and load the file into that", message)
       end
       made.write(path, made.archive(made.integer(1)))
       local model, message = siamese.load_model(path)

@@ -68,6 +68,16 @@ describe("nn.Conv2d", function()
          { stride = { 2, 1 }, padding = { 0, 2 }, dilation = { 1, 2 } }))
    end)
 
+   it("keeps the size with padding 'same' and an even kernel, with one more zero behind", function()
+      local x, x1 = siamese.randn(2, 3, 7, 6), siamese.randn(2, 3, 9)
+      local conv = nn.Conv2d{ in_channels = 3, out_channels = 4, kernel_size = { 4, 3 }, padding = "same" }
+      support.close(conv(x), F.conv2d(F.pad(x, { 1, 1, 1, 2 }), conv.weight, conv.bias))
+      conv = nn.Conv1d{ in_channels = 3, out_channels = 4, kernel_size = 2, dilation = 3, padding = "same" }
+      support.close(conv(x1), F.conv1d(F.pad(x1, { 1, 2 }), conv.weight, conv.bias, { dilation = 3 }))
+      support.fails("nn.Conv1d: padding 'same' needs stride 1, got 2", nn.Conv1d, { in_channels = 1,
+         out_channels = 1, kernel_size = 3, stride = 2, padding = "same" })
+   end)
+
    it("keeps the size with padding 'same'", function()
       local conv = nn.Conv2d{ in_channels = 1, out_channels = 1, kernel_size = 5, padding = "same" }
       assert.same({ 1, 1, 7, 9 }, conv(siamese.zeros(1, 1, 7, 9)).shape)

@@ -1,8 +1,8 @@
 /* pickle_calls.c: the globals that a checkpoint may name, and what calling them gives.
  *
  * These are all there are. Tensors come as torch._utils._rebuild_tensor_v2(storage,
- * offset, size, stride, requires_grad, hooks), storages as persistent ids ("storage",
- * torch.FloatStorage, key, device, number of elements): torch/_utils.py and
+ * offset, size, stride, requires_grad, hooks[, metadata]), storages as persistent ids
+ * ("storage", torch.FloatStorage, key, device, number of elements): torch/_utils.py and
  * torch/serialization.py of PyTorch 2. */
 #include <math.h>
 #include <stdio.h>
@@ -236,6 +236,21 @@ static bool check_extent(sm_machine *m, const sm_pickle_tensor *t, int64_t numel
                            (long long)numel);
 }
 
+/* The seventh argument says of lazy views, whose storage holds other values than theirs,
+ * that they are: {"neg": True}, {"conj": True}. */
+static bool check_plain(sm_machine *m, const sm_value *args) {
+    const sm_value *about = args->list.count > 6 ? args->list.items[6] : NULL;
+    if (!about || about->kind != SM_VALUE_DICT)
+        return true;
+    for (uint32_t i = 0; i + 1 < about->list.count; i += 2) {
+        const sm_value *key = about->list.items[i], *on = about->list.items[i + 1];
+        if (on->kind == SM_VALUE_TRUE && (text_is(key, "neg") || text_is(key, "conj")))
+            return sm_machine_fail(m, "a tensor is a lazy view (torch.Tensor.resolve_neg "
+                                      "makes one that is none)");
+    }
+    return true;
+}
+
 static sm_value *make_tensor(sm_machine *m, const sm_value *args) {
     sm_value *const *items = args->list.items;
     if (args->list.count < 4 || items[0]->kind != SM_VALUE_STORAGE ||
@@ -255,7 +270,7 @@ static sm_value *make_tensor(sm_machine *m, const sm_value *args) {
         sm_machine_fail(m, "a tensor of %d dimensions has %d strides", t->ndim, strides);
         return NULL;
     }
-    if (!check_extent(m, t, items[0]->storage.numel))
+    if (!check_extent(m, t, items[0]->storage.numel) || !check_plain(m, args))
         return NULL;
     t->offset += items[0]->storage.offset;
     sm_value *v = sm_machine_value(m, SM_VALUE_TENSOR);

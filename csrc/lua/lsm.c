@@ -98,9 +98,9 @@ sm_tensor *lsm_to_tensor(lua_State *L, int arg) {
 sm_tensor *lsm_check_tensor(lua_State *L, int arg) {
     sm_tensor **box = luaL_testudata(L, arg, LSM_TENSOR);
     if (!box)
-        luaL_typeerror(L, arg, "tensor");
+        lsm_typeerror(L, arg, "tensor");
     else if (!*box)
-        luaL_argerror(L, arg, "the tensor has been freed");
+        lsm_argerror(L, arg, "the tensor has been freed");
     return *box;
 }
 
@@ -135,7 +135,7 @@ static void check_whole(lua_State *L, int arg, const sm_tensor *from,
                         const sm_tensor *to) {
     for (int64_t i = 0, n = sm_tensor_numel(from); i < n; i++)
         if ((float)sm_i64(to)[i] != sm_f32(from)[i])
-            luaL_argerror(
+            lsm_argerror(
                 L, arg,
                 lua_pushfstring(L, "expected whole numbers (int64), got %f at element %I",
                                 (double)sm_f32(from)[i], (LUAI_UACINT)(i + 1)));
@@ -181,8 +181,8 @@ int lsm_raise(lua_State *L, sm_status status, const sm_error *err, int n,
               const int *args) {
     if (status == SM_EINVAL && args && err->operand >= 1 && err->operand <= n &&
         args[err->operand - 1] > 0)
-        return luaL_argerror(L, args[err->operand - 1], err->message);
-    return luaL_error(L, "%s", err->message);
+        return lsm_argerror(L, args[err->operand - 1], err->message);
+    return lsm_error(L, "%s", err->message);
 }
 
 int lsm_push_failure(lua_State *L, const sm_error *err) {
@@ -245,7 +245,7 @@ int lsm_apply(lua_State *L, const sm_op *op, int n, const int *args, const void 
         in[i] = args[i] && args[i] <= top ? lsm_opt_tensor(L, args[i]) : NULL;
     for (int i = 0; i < op->min_in; i++)
         if (!in[i])
-            luaL_typeerror(L, args[i], "tensor");
+            lsm_typeerror(L, args[i], "tensor");
     return run(L, op, n, in, args, params, boxes);
 }
 
@@ -266,9 +266,9 @@ int lsm_apply_array(lua_State *L, const sm_op *op, int n, sm_tensor *const *in,
 int lsm_check_dim(lua_State *L, int arg, int ndim) {
     lua_Integer d = luaL_checkinteger(L, arg);
     if (d == 0 || d > ndim || d < -ndim)
-        luaL_argerror(L, arg,
-                      lua_pushfstring(L, "dimension %I is out of range for a %d-D tensor",
-                                      (LUAI_UACINT)d, ndim));
+        lsm_argerror(L, arg,
+                     lua_pushfstring(L, "dimension %I is out of range for a %d-D tensor",
+                                     (LUAI_UACINT)d, ndim));
     return (int)(d > 0 ? d - 1 : ndim + d);
 }
 
@@ -276,9 +276,9 @@ static int64_t check_size(lua_State *L, int index, int arg, int d) {
     int isnum;
     lua_Integer size = lua_tointegerx(L, index, &isnum);
     if (!isnum)
-        luaL_argerror(L, arg,
-                      lua_pushfstring(L, "size %d must be an integer, got %s", d + 1,
-                                      luaL_tolstring(L, index, NULL)));
+        lsm_argerror(L, arg,
+                     lua_pushfstring(L, "size %d must be an integer, got %s", d + 1,
+                                     luaL_tolstring(L, index, NULL)));
     return size;
 }
 
@@ -288,9 +288,9 @@ int lsm_check_shape(lua_State *L, int arg, int *ndim, int64_t *shape) {
     if (lua_type(L, arg) == LUA_TTABLE) {
         lua_Unsigned n = lua_rawlen(L, arg);
         if (n > SM_MAX_DIMS)
-            luaL_argerror(L, arg,
-                          lua_pushfstring(L, "a tensor has at most %d dimensions, got %I",
-                                          SM_MAX_DIMS, (LUAI_UACINT)n));
+            lsm_argerror(L, arg,
+                         lua_pushfstring(L, "a tensor has at most %d dimensions, got %I",
+                                         SM_MAX_DIMS, (LUAI_UACINT)n));
         for (int d = 0; d < (int)n; d++) {
             lua_rawgeti(L, arg, d + 1);
             shape[d] = check_size(L, -1, arg, d);
@@ -301,7 +301,7 @@ int lsm_check_shape(lua_State *L, int arg, int *ndim, int64_t *shape) {
     }
     for (; lua_type(L, end) == LUA_TNUMBER; end++) {
         if (*ndim == SM_MAX_DIMS)
-            luaL_argerror(
+            lsm_argerror(
                 L, end,
                 lua_pushfstring(L, "a tensor has at most %d dimensions", SM_MAX_DIMS));
         shape[*ndim] = check_size(L, end, end, *ndim);
@@ -313,7 +313,7 @@ int lsm_check_shape(lua_State *L, int arg, int *ndim, int64_t *shape) {
 const char *lsm_check_path(lua_State *L, int arg) {
     size_t size;
     const char *path = luaL_checklstring(L, arg, &size);
-    luaL_argcheck(L, strlen(path) == size, arg, "the path has a zero byte");
+    lsm_argcheck(L, strlen(path) == size, arg, "the path has a zero byte");
     return path;
 }
 
@@ -321,7 +321,7 @@ sm_dtype lsm_check_dtype(lua_State *L, int arg) {
     const char *name = luaL_checkstring(L, arg);
     int dtype = sm_dtype_by_name(name);
     if (dtype < 0)
-        luaL_argerror(
+        lsm_argerror(
             L, arg,
             lua_pushfstring(L, "dtype must be float32, int64 or uint8, got '%s'", name));
     return (sm_dtype)dtype;
@@ -349,9 +349,9 @@ static bool push_option(lua_State *L, int arg, const char *key) {
 }
 
 static int option_error(lua_State *L, int arg, const char *key, const char *wanted) {
-    return luaL_argerror(L, arg,
-                         lua_pushfstring(L, "option '%s' must be %s, got %s", key, wanted,
-                                         luaL_tolstring(L, -1, NULL)));
+    return lsm_argerror(L, arg,
+                        lua_pushfstring(L, "option '%s' must be %s, got %s", key, wanted,
+                                        luaL_tolstring(L, -1, NULL)));
 }
 
 double lsm_opt_number_field(lua_State *L, int arg, const char *key,
@@ -421,7 +421,7 @@ void lsm_check_keys(lua_State *L, int arg, const char *const *allowed) {
             known = known || strcmp(key, allowed[i]) == 0;
         if (!known) {
             lua_pushvalue(L, -2);
-            luaL_argerror(
+            lsm_argerror(
                 L, arg,
                 lua_pushfstring(L, "unknown option '%s'", luaL_tolstring(L, -1, NULL)));
         }

@@ -22,6 +22,14 @@
 
 #define LSM_TENSOR "siamese.Tensor"
 
+/* What luaL_argerror, luaL_typeerror, luaL_argcheck and luaL_error are, but errors below
+ * files of the library have the position of the script's line that called into it. */
+int lsm_argerror(lua_State *L, int arg, const char *message);
+int lsm_typeerror(lua_State *L, int arg, const char *wanted);
+int lsm_error(lua_State *L, const char *format, ...);
+#define lsm_argcheck(L, condition, arg, message)                                         \
+    ((void)((condition) || lsm_argerror(L, arg, message)))
+
 /* The tensor at `arg`; an argument error if it is something else or has been freed. */
 sm_tensor *lsm_check_tensor(lua_State *L, int arg);
 /* The same, or NULL when it is not a (live) tensor. */
@@ -132,5 +140,6 @@ void lsm_open_mining(lua_State *L);
 void lsm_open_pictures(lua_State *L);
 void lsm_open_loader(lua_State *L);
 void lsm_open_trace(lua_State *L);
+void lsm_open_blame(lua_State *L);
 
 #endif

@@ -13,7 +13,7 @@
 
 sm_pipeline *lsm_check_pipeline(lua_State *L, int arg) {
     sm_pipeline **box = luaL_checkudata(L, arg, LSM_PIPELINE);
-    luaL_argcheck(L, *box, arg, "the pipeline has been freed");
+    lsm_argcheck(L, *box, arg, "the pipeline has been freed");
     return *box;
 }
 
@@ -30,7 +30,7 @@ static int l_pipeline(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
     const lua_Unsigned n = lua_rawlen(L, 1);
-    luaL_argcheck(L, n <= SM_PIPELINE_STEPS, 1, "there are more than 1024 steps");
+    lsm_argcheck(L, n <= SM_PIPELINE_STEPS, 1, "there are more than 1024 steps");
     sm_pipeline **box = lua_newuserdatauv(L, sizeof *box, 0);
     *box = NULL;
     luaL_setmetatable(L, LSM_PIPELINE);
@@ -136,7 +136,7 @@ static sm_tensor *check_pictures(lua_State *L, int arg, sm_picture *first) {
     char text[SM_SHAPE_TEXT];
     sm_tensor *t = lsm_check_tensor(L, arg);
     if (t->ndim != 4 || t->dtype == SM_I64)
-        luaL_argerror(
+        lsm_argerror(
             L, arg,
             lua_pushfstring(L, "needs uint8 or float32 images [N,C,H,W], got %s %s",
                             sm_dtype_name(t->dtype), sm_tensor_shape_text(text, t)));
@@ -150,9 +150,9 @@ static sm_tensor *check_pictures(lua_State *L, int arg, sm_picture *first) {
 static const int64_t *check_indices(lua_State *L, int arg, int64_t n) {
     sm_tensor *t = lsm_check_tensor(L, arg);
     if (t->dtype != SM_I64 || t->ndim != 1 || t->shape[0] != n)
-        luaL_argerror(L, arg,
-                      lua_pushfstring(L, "expected the int64 indices of %I samples",
-                                      (LUAI_UACINT)n));
+        lsm_argerror(L, arg,
+                     lua_pushfstring(L, "expected the int64 indices of %I samples",
+                                     (LUAI_UACINT)n));
     return sm_i64(lsm_dense_arg(L, arg));
 }
 
@@ -235,7 +235,7 @@ static void read_sample(lua_State *L, lua_Integer i, int kept, sample *s) {
     lua_rawgeti(L, 2, i);
     sm_tensor *t = lsm_to_tensor(L, -1);
     if (!t || t->ndim != 3 || t->dtype == SM_I64)
-        luaL_argerror(
+        lsm_argerror(
             L, 2,
             lua_pushfstring(L, "picture %I must be uint8 or float32 [C,H,W], got %s %s",
                             (LUAI_UACINT)i,
@@ -247,7 +247,7 @@ static void read_sample(lua_State *L, lua_Integer i, int kept, sample *s) {
     lua_rawseti(L, kept, i);
     lua_rawgeti(L, 3, i);
     const lua_Integer at = lua_tointeger(L, -1);
-    luaL_argcheck(L, at >= 0 && at <= SM_PIPELINE_STEPS, 3, "no such step");
+    lsm_argcheck(L, at >= 0 && at <= SM_PIPELINE_STEPS, 3, "no such step");
     s->at = (int)at;
     lua_pop(L, 1);
 }
@@ -349,10 +349,10 @@ static int l_warp(lua_State *L) {
     warps w = {.fill = {1, {(float)luaL_optnumber(L, 3, 0)}}};
     sm_tensor *x = check_pictures(L, 1, &w.in);
     sm_tensor *m = lsm_cast_arg(L, 2, SM_F32);
-    luaL_argcheck(L,
-                  m->ndim == 3 && m->shape[0] == x->shape[0] && m->shape[1] == 2 &&
-                      m->shape[2] == 3,
-                  2, "warp: needs one matrix [2,3] an image");
+    lsm_argcheck(L,
+                 m->ndim == 3 && m->shape[0] == x->shape[0] && m->shape[1] == 2 &&
+                     m->shape[2] == 3,
+                 2, "warp: needs one matrix [2,3] an image");
     m = lsm_dense_arg(L, 2);
     double(*maps)[6] = lua_newuserdatauv(L, (size_t)(x->shape[0] + 1) * sizeof *maps, 0);
     for (int64_t i = 0; i < x->shape[0] * 6; i++)
@@ -368,11 +368,11 @@ static int l_displace(lua_State *L) {
                .fill = {1, {(float)luaL_optnumber(L, 4, 0)}}};
     sm_tensor *x = check_pictures(L, 1, &w.in);
     sm_tensor *f = lsm_cast_arg(L, 2, SM_F32);
-    luaL_argcheck(L, f->ndim == 3 || (f->ndim == 4 && f->shape[0] == x->shape[0]), 2,
-                  "displace: needs a field [2,H,W], or one an image");
+    lsm_argcheck(L, f->ndim == 3 || (f->ndim == 4 && f->shape[0] == x->shape[0]), 2,
+                 "displace: needs a field [2,H,W], or one an image");
     const int64_t *size = f->shape + f->ndim - 3;
-    luaL_argcheck(L, size[0] == 2 && size[1] == x->shape[2] && size[2] == x->shape[3], 2,
-                  "displace: the field must be [2,H,W], as large as the images");
+    lsm_argcheck(L, size[0] == 2 && size[1] == x->shape[2] && size[2] == x->shape[3], 2,
+                 "displace: the field must be [2,H,W], as large as the images");
     w.field_step = f->ndim == 4 ? 2 * size[1] * size[2] : 0;
     w.field = sm_f32(lsm_dense_arg(L, 2));
     return run_warps(L, x, &w);

@@ -3,10 +3,10 @@
 
 void lsm_require_grad(lua_State *L, sm_tensor *t, bool on) {
     if (on && t->dtype != SM_F32)
-        luaL_error(L, "only float32 tensors can require a gradient, this one is %s",
-                   sm_dtype_name(t->dtype));
+        lsm_error(L, "only float32 tensors can require a gradient, this one is %s",
+                  sm_dtype_name(t->dtype));
     if (t->node && !on)
-        luaL_error(
+        lsm_error(
             L,
             "requires_grad of a tensor that is part of a graph cannot be switched off; "
             "use detach()");
@@ -26,7 +26,7 @@ static int l_detach(lua_State *L) {
     sm_error err;
     sm_tensor **box = lsm_push_box(L);
     if (sm_tensor_alias(lsm_check_tensor(L, 1), box, &err) != SM_OK)
-        return luaL_error(L, "%s", err.message);
+        return lsm_error(L, "%s", err.message);
     return 1;
 }
 

@@ -10,16 +10,16 @@ static void check_both(lua_State *L, const sm_scored *pairs, int64_t n) {
     int64_t same = 0;
     for (int64_t i = 0; i < n; i++) {
         if (!isfinite(pairs[i].distance))
-            luaL_argerror(L, 1,
-                          lua_pushfstring(L, "the distance of pair %I is not finite",
-                                          (LUAI_UACINT)(i + 1)));
+            lsm_argerror(L, 1,
+                         lua_pushfstring(L, "the distance of pair %I is not finite",
+                                         (LUAI_UACINT)(i + 1)));
         same += pairs[i].same;
     }
     if (!same || same == n)
-        luaL_argerror(L, 2,
-                      lua_pushfstring(L, "needs pairs of both kinds; all %I are %s",
-                                      (LUAI_UACINT)n,
-                                      same ? "of one class" : "of two classes"));
+        lsm_argerror(L, 2,
+                     lua_pushfstring(L, "needs pairs of both kinds; all %I are %s",
+                                     (LUAI_UACINT)n,
+                                     same ? "of one class" : "of two classes"));
 }
 
 /* platt(distances [P], same [P]): a, b */
@@ -69,11 +69,11 @@ static int l_interpolate(lua_State *L) {
     luaL_checktype(L, 2, LUA_TTABLE);
     luaL_checktype(L, 3, LUA_TTABLE);
     if (t->ndim != 1)
-        luaL_argerror(L, 1,
-                      lua_pushfstring(L, "expected distances [P], got %s",
-                                      sm_tensor_shape_text(shape, t)));
+        lsm_argerror(L, 1,
+                     lua_pushfstring(L, "expected distances [P], got %s",
+                                     sm_tensor_shape_text(shape, t)));
     lua_Integer count = (lua_Integer)lua_rawlen(L, 2);
-    luaL_argcheck(L, count > 0, 2, "expected at least one corner");
+    lsm_argcheck(L, count > 0, 2, "expected at least one corner");
     sm_knot *knots = lsm_push_scratch(L, count, sizeof *knots);
     for (lua_Integer i = 1; i <= count; i++)
         knots[i - 1] = (sm_knot){number_at(L, 2, i), number_at(L, 3, i)};
@@ -131,7 +131,7 @@ static int l_bins(lua_State *L) {
     for (int64_t i = 0; i < n; i++) {
         double p = pairs[i].distance;
         if (!(p >= 0 && p <= 1))
-            luaL_argerror(
+            lsm_argerror(
                 L, 1,
                 lua_pushfstring(L, "pair %I: a probability must be from 0 to 1, got %f",
                                 (LUAI_UACINT)(i + 1), (LUAI_UACNUMBER)p));

@@ -27,6 +27,7 @@ const char lsm_state_key = 0, lsm_methods_key = 0;
 #pragma weak lsm_open_pictures
 #pragma weak lsm_open_loader
 #pragma weak lsm_open_trace
+#pragma weak lsm_open_blame
 
 static void (*const openers[])(lua_State *L) = {
     lsm_open_tensor,   lsm_open_view,     lsm_open_index,     lsm_open_print,
@@ -35,7 +36,7 @@ static void (*const openers[])(lua_State *L) = {
     lsm_open_loss,     lsm_open_optim,    lsm_open_image,     lsm_open_augment,
     lsm_open_io,       lsm_open_load,     lsm_open_generator, lsm_open_system,
     lsm_open_metrics,  lsm_open_pictures, lsm_open_loader,    lsm_open_matrix_loss,
-    lsm_open_mining,   lsm_open_trace,
+    lsm_open_mining,   lsm_open_trace,    lsm_open_blame,
 };
 
 lsm_state *lsm_get_state(lua_State *L) {
@@ -52,7 +53,7 @@ struct sm_rng *lsm_rng(lua_State *L) {
 /* set_threads(n): threads that the core uses; returns the number in use. */
 static int l_set_threads(lua_State *L) {
     lua_Integer n = luaL_checkinteger(L, 1);
-    luaL_argcheck(L, n >= 1 && n <= SM_MAX_THREADS, 1, "expected 1 to 256 threads");
+    lsm_argcheck(L, n >= 1 && n <= SM_MAX_THREADS, 1, "expected 1 to 256 threads");
     lua_pushinteger(L, sm_set_threads((int)n));
     return 1;
 }
@@ -92,7 +93,7 @@ static int l_reset_peak_memory(lua_State *L) {
  */
 static int l_set_memory_limit(lua_State *L) {
     lua_Integer bytes = luaL_checkinteger(L, 1);
-    luaL_argcheck(L, bytes >= 0, 1, "expected a number of bytes, 0 for no limit");
+    lsm_argcheck(L, bytes >= 0, 1, "expected a number of bytes, 0 for no limit");
     sm_mem_set_limit((size_t)bytes);
     return 0;
 }
@@ -113,7 +114,7 @@ static int l_isa(lua_State *L) {
  * name. */
 static int l_set_isa(lua_State *L) {
     int isa = sm_isa_by_name(luaL_checkstring(L, 1));
-    luaL_argcheck(L, isa >= 0, 1, "expected 'ref', 'avx2' or 'avx512'");
+    lsm_argcheck(L, isa >= 0, 1, "expected 'ref', 'avx2' or 'avx512'");
     lua_pushstring(L, sm_isa_name(sm_cpu_force((sm_isa)isa)));
     return 1;
 }
@@ -142,7 +143,7 @@ __attribute__((visibility("default"))) int luaopen_siamese_core(lua_State *L) {
     sm_error err;
     luaL_checkversion(L);
     if (sm_cpu_init(&err) != SM_OK)
-        return luaL_error(L, "%s", err.message);
+        return lsm_error(L, "%s", err.message);
     sm_gemm_init();
     sm_graph_init();
     make_state(L);

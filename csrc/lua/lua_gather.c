@@ -42,7 +42,7 @@ static sm_tensor **check_list(lua_State *L, const char *name, int *count) {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_Unsigned n = lua_rawlen(L, 1);
     if (n == 0 || n > 1 << 20)
-        luaL_argerror(
+        lsm_argerror(
             L, 1,
             lua_pushfstring(L, "%s: needs a list of 1 to %d tensors", name, 1 << 20));
     sm_tensor **list = lua_newuserdatauv(L, (size_t)n * sizeof *list, 0);
@@ -50,9 +50,9 @@ static sm_tensor **check_list(lua_State *L, const char *name, int *count) {
         lua_rawgeti(L, 1, (lua_Integer)i + 1);
         list[i] = lsm_to_tensor(L, -1);
         if (!list[i])
-            luaL_argerror(L, 1,
-                          lua_pushfstring(L, "%s: element %d is a %s, expected a tensor",
-                                          name, (int)i + 1, luaL_typename(L, -1)));
+            lsm_argerror(L, 1,
+                         lua_pushfstring(L, "%s: element %d is a %s, expected a tensor",
+                                         name, (int)i + 1, luaL_typename(L, -1)));
         lua_pop(L, 1);
     }
     *count = (int)n;
@@ -74,8 +74,8 @@ static int l_stack(lua_State *L) {
     int n;
     lua_settop(L, 2);
     sm_tensor **list = check_list(L, "stack", &n);
-    luaL_argcheck(L, list[0]->ndim < SM_MAX_DIMS, 1,
-                  "stack: the tensors have the most dimensions");
+    lsm_argcheck(L, list[0]->ndim < SM_MAX_DIMS, 1,
+                 "stack: the tensors have the most dimensions");
     int dim = lua_isnil(L, 2) ? 0 : lsm_check_dim(L, 2, list[0]->ndim + 1);
     lua_createtable(L, n, 0);
     for (int i = 0; i < n; i++) {
@@ -97,7 +97,7 @@ static int l_stack(lua_State *L) {
 /* one_hot(labels, classes): float32 [.., classes] */
 static int l_one_hot(lua_State *L) {
     sm_one_hot_params p = {luaL_checkinteger(L, 2)};
-    luaL_argcheck(L, p.classes > 0, 2, "one_hot: classes must be positive");
+    lsm_argcheck(L, p.classes > 0, 2, "one_hot: classes must be positive");
     lsm_cast_arg(L, 1, SM_I64);
     return lsm_apply1(L, &sm_op_one_hot, &p);
 }
@@ -113,7 +113,7 @@ static int matmul_of(lua_State *L, int ndim, const char *name) {
     for (int arg = 1; arg <= 2; arg++) {
         sm_tensor *t = lsm_check_tensor(L, arg);
         if (t->ndim != ndim)
-            return luaL_argerror(
+            return lsm_argerror(
                 L, arg,
                 lua_pushfstring(L, "%s: needs %d-D operands, got shape %s", name, ndim,
                                 sm_tensor_shape_text(text, t)));

@@ -38,10 +38,10 @@ static lua_Integer check_count(lua_State *L, int arg, lua_Integer least,
                                lua_Integer most) {
     lua_Integer n = luaL_checkinteger(L, arg);
     if (n < least || n > most)
-        luaL_argerror(L, arg,
-                      lua_pushfstring(L, "expected an integer from %I to %I, got %I",
-                                      (LUAI_UACINT)least, (LUAI_UACINT)most,
-                                      (LUAI_UACINT)n));
+        lsm_argerror(L, arg,
+                     lua_pushfstring(L, "expected an integer from %I to %I, got %I",
+                                     (LUAI_UACINT)least, (LUAI_UACINT)most,
+                                     (LUAI_UACINT)n));
     return n;
 }
 
@@ -142,8 +142,8 @@ static int l_set_state(lua_State *L) {
     lua_getfield(L, 2, "counter");
     sm_rng state = {(uint64_t)lua_tointegerx(L, -2, &key_ok),
                     (uint64_t)lua_tointegerx(L, -1, &counter_ok)};
-    luaL_argcheck(L, key_ok && counter_ok, 2,
-                  "expected a state {key=, counter=} of get_state()");
+    lsm_argcheck(L, key_ok && counter_ok, 2,
+                 "expected a state {key=, counter=} of get_state()");
     *rng = state;
     return 0;
 }

@@ -95,17 +95,17 @@ static int l_resize(lua_State *L) {
     const sm_resize_mode mode = check_mode(L, 4, lua_toboolean(L, 5));
     if (t->dtype == SM_I64 || t->ndim < 2 || t->shape[t->ndim - 1] < 1 ||
         t->shape[t->ndim - 2] < 1)
-        return luaL_argerror(L, 1,
-                             lua_pushfstring(L,
-                                             "resize: needs a float32 or uint8 image "
-                                             "[..,H,W], got %s %s",
-                                             sm_dtype_name(t->dtype),
-                                             sm_tensor_shape_text(text, t)));
-    luaL_argcheck(L, height >= 1 && width >= 1, 2, "resize: sizes must be positive");
-    luaL_argcheck(L, height <= LARGEST && width <= LARGEST, 2,
-                  "resize: sizes must be at most 2^20");
-    luaL_argcheck(L, t->shape[t->ndim - 2] <= LARGEST && t->shape[t->ndim - 1] <= LARGEST,
-                  1, "resize: the image has more than 2^20 rows or columns");
+        return lsm_argerror(L, 1,
+                            lua_pushfstring(L,
+                                            "resize: needs a float32 or uint8 image "
+                                            "[..,H,W], got %s %s",
+                                            sm_dtype_name(t->dtype),
+                                            sm_tensor_shape_text(text, t)));
+    lsm_argcheck(L, height >= 1 && width >= 1, 2, "resize: sizes must be positive");
+    lsm_argcheck(L, height <= LARGEST && width <= LARGEST, 2,
+                 "resize: sizes must be at most 2^20");
+    lsm_argcheck(L, t->shape[t->ndim - 2] <= LARGEST && t->shape[t->ndim - 1] <= LARGEST,
+                 1, "resize: the image has more than 2^20 rows or columns");
     sm_meta meta = sm_tensor_meta(t);
     t = lsm_dense_arg(L, 1);
     const int64_t h = t->shape[t->ndim - 2], w = t->shape[t->ndim - 1];
@@ -127,7 +127,7 @@ static int l_save_png(lua_State *L) {
     int64_t channels = t->ndim == 3 ? t->shape[0] : 1;
     if ((t->ndim != 2 && t->ndim != 3) || (channels != 1 && channels != 3) ||
         t->dtype == SM_I64)
-        return luaL_argerror(
+        return lsm_argerror(
             L, 2,
             lua_pushfstring(L,
                             "save: needs uint8 or float32 [1,H,W], [3,H,W] "
@@ -157,10 +157,10 @@ static int l_save_png(lua_State *L) {
 
 static sm_canvas check_canvas(lua_State *L) {
     sm_tensor *t = lsm_check_tensor(L, 1);
-    luaL_argcheck(L,
-                  t->dtype == SM_U8 && t->ndim == 3 && t->shape[0] == 3 &&
-                      sm_tensor_is_contiguous(t),
-                  1, "a canvas is a contiguous uint8 tensor [3,H,W]");
+    lsm_argcheck(L,
+                 t->dtype == SM_U8 && t->ndim == 3 && t->shape[0] == 3 &&
+                     sm_tensor_is_contiguous(t),
+                 1, "a canvas is a contiguous uint8 tensor [3,H,W]");
     sm_touch(t);
     return (sm_canvas){sm_u8(t), t->shape[1], t->shape[2]};
 }
@@ -170,8 +170,8 @@ static void check_color(lua_State *L, int arg, uint8_t color[3]) {
     for (int k = 0; k < 3; k++) {
         lua_rawgeti(L, arg, k + 1);
         lua_Integer value = lua_tointeger(L, -1);
-        luaL_argcheck(L, lua_isnumber(L, -1) && value >= 0 && value <= 255, arg,
-                      "a colour is {red, green, blue} of 0..255");
+        lsm_argcheck(L, lua_isnumber(L, -1) && value >= 0 && value <= 255, arg,
+                     "a colour is {red, green, blue} of 0..255");
         color[k] = (uint8_t)value;
         lua_pop(L, 1);
     }
@@ -180,13 +180,13 @@ static void check_color(lua_State *L, int arg, uint8_t color[3]) {
 /* A coordinate, from 1, within what can be computed with. */
 static int64_t check_pixel(lua_State *L, int arg) {
     lua_Number x = luaL_checknumber(L, arg);
-    luaL_argcheck(L, x > -1e9 && x < 1e9, arg, "too far from the canvas");
+    lsm_argcheck(L, x > -1e9 && x < 1e9, arg, "too far from the canvas");
     return (int64_t)x;
 }
 
 static int64_t check_scale(lua_State *L, int arg) {
     lua_Integer scale = luaL_checkinteger(L, arg);
-    luaL_argcheck(L, scale >= 1 && scale <= 1000, arg, "scale must be from 1 to 1000");
+    lsm_argcheck(L, scale >= 1 && scale <= 1000, arg, "scale must be from 1 to 1000");
     return scale;
 }
 
@@ -242,15 +242,14 @@ static int l_glyphs(lua_State *L) {
     sm_glyphs g = {.size = luaL_checkinteger(L, 3),
                    .seed = (uint64_t)luaL_checkinteger(L, 4),
                    .jitter = luaL_checknumber(L, 5)};
-    luaL_argcheck(L,
-                  classes->ndim == 1 && sm_tensor_same_shape(classes, samples) &&
-                      sm_tensor_is_contiguous(classes) &&
-                      sm_tensor_is_contiguous(samples),
-                  2, "glyphs: classes and samples must be [N]");
-    luaL_argcheck(L, g.size >= 8 && g.size <= 4096, 3,
-                  "glyphs: size must be from 8 to 4096");
-    luaL_argcheck(L, g.jitter >= 0 && g.jitter <= 3, 5,
-                  "glyphs: jitter must be from 0 to 3");
+    lsm_argcheck(L,
+                 classes->ndim == 1 && sm_tensor_same_shape(classes, samples) &&
+                     sm_tensor_is_contiguous(classes) && sm_tensor_is_contiguous(samples),
+                 2, "glyphs: classes and samples must be [N]");
+    lsm_argcheck(L, g.size >= 8 && g.size <= 4096, 3,
+                 "glyphs: size must be from 8 to 4096");
+    lsm_argcheck(L, g.jitter >= 0 && g.jitter <= 3, 5,
+                 "glyphs: jitter must be from 0 to 3");
     sm_meta meta = {
         .dtype = SM_F32, .ndim = 4, .shape = {classes->shape[0], 1, g.size, g.size}};
     sm_tensor *images = lsm_push_tensor(L, &meta, false);

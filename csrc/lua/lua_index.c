@@ -24,8 +24,8 @@ static void select_top(lua_State *L, int dim, lua_Integer index) {
     char text[SM_SHAPE_TEXT];
     int64_t size = dim < t->ndim ? t->shape[dim] : 0;
     if (dim >= t->ndim || index == 0 || index > size || index < -size)
-        luaL_error(L, "index %I is out of range for dimension %d of shape %s",
-                   (LUAI_UACINT)index, dim + 1, sm_tensor_shape_text(text, t));
+        lsm_error(L, "index %I is out of range for dimension %d of shape %s",
+                  (LUAI_UACINT)index, dim + 1, sm_tensor_shape_text(text, t));
     sm_select_params p = {dim, index > 0 ? index - 1 : index + size};
     apply_top(L, &sm_op_select, &p);
 }
@@ -37,8 +37,8 @@ static lua_Integer range_item(lua_State *L, int range, int k, lua_Integer otherw
     if (lua_rawgeti(L, range, k) != LUA_TNIL)
         value = lua_tointegerx(L, -1, &isnum);
     if (!isnum)
-        luaL_error(L, "a range is {first, last, step} of integers, got %s",
-                   luaL_tolstring(L, -1, NULL));
+        lsm_error(L, "a range is {first, last, step} of integers, got %s",
+                  luaL_tolstring(L, -1, NULL));
     lua_pop(L, 1);
     return value;
 }
@@ -48,7 +48,7 @@ static void slice_top(lua_State *L, int range, int dim) {
     char text[SM_SHAPE_TEXT];
     sm_tensor *t = lsm_check_tensor(L, -1);
     if (dim >= t->ndim)
-        luaL_error(L, "too many indices for shape %s", sm_tensor_shape_text(text, t));
+        lsm_error(L, "too many indices for shape %s", sm_tensor_shape_text(text, t));
     int64_t size = t->shape[dim];
     lua_Integer first = range_item(L, range, 1, 1);
     lua_Integer last = range_item(L, range, 2, lua_rawlen(L, range) == 1 ? first : size);
@@ -56,9 +56,9 @@ static void slice_top(lua_State *L, int range, int dim) {
     lua_Integer from = first < 0 ? first + size + 1 : first,
                 to = last < 0 ? last + size + 1 : last;
     if (step < 1 || from < 1 || to > size || to < from - 1)
-        luaL_error(L, "range {%I,%I,%I} is out of range for dimension %d of shape %s",
-                   (LUAI_UACINT)first, (LUAI_UACINT)last, (LUAI_UACINT)step, dim + 1,
-                   sm_tensor_shape_text(text, t));
+        lsm_error(L, "range {%I,%I,%I} is out of range for dimension %d of shape %s",
+                  (LUAI_UACINT)first, (LUAI_UACINT)last, (LUAI_UACINT)step, dim + 1,
+                  sm_tensor_shape_text(text, t));
     sm_slice_params p = {dim, from - 1, to >= from ? (to - from) / step + 1 : 0, step};
     apply_top(L, &sm_op_slice, &p);
 }
@@ -73,8 +73,8 @@ static void push_slices(lua_State *L) {
         int isnum = 0;
         lua_Integer index = type == LUA_TNUMBER ? lua_tointegerx(L, -1, &isnum) : 0;
         if (!isnum && type != LUA_TTABLE)
-            luaL_error(L, "an index is an integer or a range {first, last}, got %s",
-                       luaL_tolstring(L, -1, NULL));
+            lsm_error(L, "an index is an integer or a range {first, last}, got %s",
+                      luaL_tolstring(L, -1, NULL));
         lua_insert(L, -2); /* the tensor to the top again */
         if (isnum)
             select_top(L, dim, index);
@@ -90,7 +90,7 @@ static bool push_indexed(lua_State *L) {
     lua_Integer index = lua_tointegerx(L, 2, &isnum);
     if (lua_type(L, 2) == LUA_TNUMBER) {
         if (!isnum)
-            luaL_error(L, "index must be an integer, got %f", lua_tonumber(L, 2));
+            lsm_error(L, "index must be an integer, got %f", lua_tonumber(L, 2));
         lua_pushvalue(L, 1);
         select_top(L, 0, index);
         return true;
@@ -118,7 +118,7 @@ static int property(lua_State *L, sm_tensor *t, const char *key) {
         else
             lua_pushnil(L);
     } else {
-        return luaL_error(L, "a tensor has no field or method '%s'", key);
+        return lsm_error(L, "a tensor has no field or method '%s'", key);
     }
     return 1;
 }
@@ -135,7 +135,7 @@ static int l_index(lua_State *L) {
     if (push_indexed(L))
         return 1;
     if (!lsm_to_tensor(L, 2))
-        return luaL_error(L, "cannot index a tensor with a %s", luaL_typename(L, 2));
+        return lsm_error(L, "cannot index a tensor with a %s", luaL_typename(L, 2));
     lua_getfield(L, lua_upvalueindex(1), "index_select");
     lua_pushvalue(L, 1);
     lua_pushinteger(L, 1);
@@ -157,7 +157,7 @@ void lsm_assign(lua_State *L, sm_tensor *dst, int arg, const char *what) {
     sm_tensor *src = lsm_check_tensor(L, arg), *copy;
     lsm_check_change(L, dst, what);
     if (src->requires_grad && sm_grad_enabled())
-        luaL_argerror(
+        lsm_argerror(
             L, arg,
             lua_pushfstring(L,
                             "%s: the value requires a gradient, which a copy in place "
@@ -165,10 +165,10 @@ void lsm_assign(lua_State *L, sm_tensor *dst, int arg, const char *what) {
                             what));
     if (!sm_broadcast_shape(dst->ndim, dst->shape, src->ndim, src->shape, &ndim, shape) ||
         ndim != dst->ndim || memcmp(shape, dst->shape, (size_t)ndim * sizeof *shape) != 0)
-        luaL_argerror(L, arg,
-                      lua_pushfstring(L, "%s: shape %s does not fit into %s", what,
-                                      sm_tensor_shape_text(from, src),
-                                      sm_tensor_shape_text(to, dst)));
+        lsm_argerror(L, arg,
+                     lua_pushfstring(L, "%s: shape %s does not fit into %s", what,
+                                     sm_tensor_shape_text(from, src),
+                                     sm_tensor_shape_text(to, dst)));
     if (src->storage != dst->storage) {
         sm_tensor_copy(dst, src);
         return;
@@ -185,8 +185,8 @@ static int set_property(lua_State *L, sm_tensor *t, const char *key) {
     if (strcmp(key, "grad") == 0) {
         sm_tensor *grad = lsm_opt_tensor(L, 3);
         if (grad && (grad->dtype != SM_F32 || !sm_tensor_same_shape(grad, t)))
-            return luaL_argerror(L, 3,
-                                 "a gradient must be float32 and of the tensor's shape");
+            return lsm_argerror(L, 3,
+                                "a gradient must be float32 and of the tensor's shape");
         if (grad)
             sm_tensor_ref(grad);
         sm_tensor_unref(t->grad);
@@ -194,7 +194,7 @@ static int set_property(lua_State *L, sm_tensor *t, const char *key) {
         return 0;
     }
     if (strcmp(key, "requires_grad") != 0)
-        return luaL_error(L, "cannot set field '%s' of a tensor", key);
+        return lsm_error(L, "cannot set field '%s' of a tensor", key);
     luaL_checktype(L, 3, LUA_TBOOLEAN);
     lsm_require_grad(L, t, lua_toboolean(L, 3));
     return 0;
@@ -206,10 +206,10 @@ static void push_target(lua_State *L, sm_tensor *t) {
     sm_error err;
     sm_tensor **box = lsm_push_box(L);
     if (sm_tensor_alias(t, box, &err) != SM_OK)
-        luaL_error(L, "%s", err.message);
+        lsm_error(L, "%s", err.message);
     lua_replace(L, 1);
     if (!push_indexed(L))
-        luaL_error(L, "cannot assign to a tensor at a %s", luaL_typename(L, 2));
+        lsm_error(L, "cannot assign to a tensor at a %s", luaL_typename(L, 2));
 }
 
 static int l_newindex(lua_State *L) {

@@ -12,13 +12,13 @@
 static const char *plain_string(lua_State *L, int arg, const char *what) {
     size_t length;
     if (lua_type(L, -1) != LUA_TSTRING)
-        luaL_argerror(L, arg,
-                      lua_pushfstring(L, "%s must be a string, got a %s", what,
-                                      luaL_typename(L, -1)));
+        lsm_argerror(L, arg,
+                     lua_pushfstring(L, "%s must be a string, got a %s", what,
+                                     luaL_typename(L, -1)));
     const char *s = lua_tolstring(L, -1, &length);
     for (size_t i = 0; i < length; i++)
         if (!s[i])
-            luaL_argerror(L, arg, lua_pushfstring(L, "%s has a zero byte", what));
+            lsm_argerror(L, arg, lua_pushfstring(L, "%s has a zero byte", what));
     return s;
 }
 
@@ -113,11 +113,11 @@ static int l_write_file(lua_State *L) {
     for (lua_Integer i = 1; i <= n; i++) {
         lua_rawgeti(L, 2, i);
         if (!bytes_of(L, -1, &list[i - 1]))
-            luaL_argerror(L, 2,
-                          lua_pushfstring(L,
-                                          "write_file: piece %I is neither a string nor "
-                                          "a contiguous tensor",
-                                          (LUAI_UACINT)i));
+            lsm_argerror(L, 2,
+                         lua_pushfstring(L,
+                                         "write_file: piece %I is neither a string nor "
+                                         "a contiguous tensor",
+                                         (LUAI_UACINT)i));
         lua_pop(L, 1);
     }
     const pieces all = {list, n};
@@ -136,8 +136,8 @@ static int l_remove_stale(lua_State *L) {
 /* checksum(string or contiguous tensor): CRC-32 of its bytes */
 static int l_checksum(lua_State *L) {
     piece p;
-    luaL_argcheck(L, bytes_of(L, 1, &p), 1,
-                  "checksum: neither a string nor a contiguous tensor");
+    lsm_argcheck(L, bytes_of(L, 1, &p), 1,
+                 "checksum: neither a string nor a contiguous tensor");
     lua_pushinteger(L, sm_crc32(p.data, p.size));
     return 1;
 }

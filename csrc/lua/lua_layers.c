@@ -15,7 +15,7 @@ static int l_group_norm(lua_State *L) {
     static const int args[] = {1, 0, 0, 3, 4};
     const sm_group_norm_params p = {.groups = luaL_checkinteger(L, 2),
                                     .eps = (float)luaL_optnumber(L, 5, 1e-5)};
-    luaL_argcheck(L, p.groups >= 1, 2, "group_norm: num_groups must be at least 1");
+    lsm_argcheck(L, p.groups >= 1, 2, "group_norm: num_groups must be at least 1");
     lua_settop(L, 4);
     return lsm_apply(L, &sm_op_group_norm, 5, args, &p);
 }
@@ -33,9 +33,9 @@ static int l_instance_norm(lua_State *L) {
         .eps = (float)lsm_opt_number_field(L, 6, "eps", 1e-5)};
     if (lsm_opt_boolean_field(L, 6, "use_input_stats", true))
         return lsm_apply(L, &sm_op_group_norm, 5, args, &p);
-    luaL_argcheck(L, lsm_opt_tensor(L, 2) && lsm_opt_tensor(L, 3), 2,
-                  "instance_norm: needs running_mean and running_var where the input's "
-                  "statistics are not used");
+    lsm_argcheck(L, lsm_opt_tensor(L, 2) && lsm_opt_tensor(L, 3), 2,
+                 "instance_norm: needs running_mean and running_var where the input's "
+                 "statistics are not used");
     const sm_batch_norm_params as_batch = {.eps = p.eps, .limits = sm_no_limits};
     return lsm_apply(L, &sm_op_batch_norm, 5, args, &as_batch);
 }
@@ -81,11 +81,11 @@ static sm_pad_mode check_pad_mode(lua_State *L, int arg) {
     for (int i = 0; names[i]; i++)
         if (strcmp(names[i], name) == 0)
             return (sm_pad_mode)i;
-    luaL_argerror(L, arg,
-                  lua_pushfstring(L,
-                                  "pad: mode must be 'constant', 'reflect', 'replicate' "
-                                  "or 'circular', got '%s'",
-                                  name));
+    lsm_argerror(L, arg,
+                 lua_pushfstring(L,
+                                 "pad: mode must be 'constant', 'reflect', 'replicate' "
+                                 "or 'circular', got '%s'",
+                                 name));
     return SM_PAD_CONSTANT;
 }
 
@@ -97,18 +97,18 @@ static int l_pad(lua_State *L) {
     memset(&p, 0, sizeof p);
     luaL_checktype(L, 2, LUA_TTABLE);
     const lua_Unsigned n = lua_rawlen(L, 2);
-    luaL_argcheck(L, n % 2 == 0 && n <= 2 * SM_MAX_DIMS, 2,
-                  "pad: expected two sizes for each dimension from the last on");
+    lsm_argcheck(L, n % 2 == 0 && n <= 2 * SM_MAX_DIMS, 2,
+                 "pad: expected two sizes for each dimension from the last on");
     p.dims = (int)n / 2;
     for (int i = 0; i < (int)n; i++) {
         int isnum;
         lua_rawgeti(L, 2, i + 1);
         const int64_t size = lua_tointegerx(L, -1, &isnum);
         if (!isnum)
-            return luaL_argerror(
-                L, 2,
-                lua_pushfstring(L, "pad: size %d must be an integer, got %s", i + 1,
-                                luaL_tolstring(L, -1, NULL)));
+            return lsm_argerror(L, 2,
+                                lua_pushfstring(L,
+                                                "pad: size %d must be an integer, got %s",
+                                                i + 1, luaL_tolstring(L, -1, NULL)));
         (i % 2 ? p.after : p.before)[p.dims - 1 - i / 2] = size;
         lua_pop(L, 1);
     }

@@ -71,7 +71,7 @@ static sm_tensor *push_numbers(lua_State *L, const weights_file *file,
         meta.shape[d] = shape[d];
     sm_tensor *t = lsm_push_tensor(L, &meta, false);
     if (!file->mapped.data)
-        luaL_error(L, "the file was closed while it was read");
+        lsm_error(L, "the file was closed while it was read");
     sm_blob_read(&numbers, &file->mapped, sm_tensor_data(t));
     return t;
 }
@@ -103,7 +103,7 @@ static void push_stored(lua_State *L, const reading *r, const stored *s) {
 static const stored *check_stored(lua_State *L) {
     const stored *s = luaL_checkudata(L, 1, STORED);
     if (!s->file->mapped.data)
-        luaL_argerror(L, 1, "the file of the stored tensor has been closed");
+        lsm_argerror(L, 1, "the file of the stored tensor has been closed");
     return s;
 }
 

@@ -25,7 +25,7 @@
 static sm_loader *check_loader(lua_State *L) {
     sm_loader **box = luaL_checkudata(L, 1, LOADER);
     if (!*box)
-        luaL_error(L, "the loader has been stopped");
+        lsm_error(L, "the loader has been stopped");
     return *box;
 }
 
@@ -42,12 +42,12 @@ static sm_tensor *check_images(lua_State *L) {
     sm_error err;
     sm_tensor *t = lsm_check_tensor(L, 1);
     if (t->ndim != 4 || t->dtype == SM_I64)
-        luaL_argerror(L, 1,
-                      lua_pushfstring(L,
-                                      "expected images [N,C,H,W] of uint8 or float32, "
-                                      "got %s %s",
-                                      sm_dtype_name(t->dtype),
-                                      sm_tensor_shape_text(text, t)));
+        lsm_argerror(L, 1,
+                     lua_pushfstring(L,
+                                     "expected images [N,C,H,W] of uint8 or float32, "
+                                     "got %s %s",
+                                     sm_dtype_name(t->dtype),
+                                     sm_tensor_shape_text(text, t)));
     sm_tensor **box = lsm_push_box(L);
     sm_status status = sm_tensor_contiguous(t, box, &err);
     if (status != SM_OK)
@@ -59,9 +59,9 @@ static sm_tensor *check_images(lua_State *L) {
 static int check_option(lua_State *L, const char *key, int least, int most) {
     int64_t value = lsm_opt_integer_field(L, 2, key, least);
     if (value < least || value > most)
-        luaL_argerror(L, 2,
-                      lua_pushfstring(L, "%s must be from %d to %d, got %I", key, least,
-                                      most, (LUAI_UACINT)value));
+        lsm_argerror(L, 2,
+                     lua_pushfstring(L, "%s must be from %d to %d, got %I", key, least,
+                                     most, (LUAI_UACINT)value));
     return (int)value;
 }
 
@@ -70,19 +70,19 @@ static void check_source(lua_State *L, sm_loader_options *o) {
     if (!o->source.pictures)
         o->source.images = check_images(L);
     else if (!o->pipeline && !sm_pictures_form(o->source.pictures)->height)
-        luaL_argerror(L, 1, "the pictures may have any size");
+        lsm_argerror(L, 1, "the pictures may have any size");
     if (!sm_source_gives(&o->source, o->dtype))
-        luaL_argerror(L, 2,
-                      "batches of float32 pictures are float32, those of uint8 are uint8 "
-                      "or float32");
+        lsm_argerror(L, 2,
+                     "batches of float32 pictures are float32, those of uint8 are uint8 "
+                     "or float32");
 }
 
 static sm_dtype check_batch_dtype(lua_State *L) {
     lua_getfield(L, 2, "dtype");
     int dtype = sm_dtype_by_name(luaL_optstring(L, -1, "float32"));
     lua_pop(L, 1);
-    luaL_argcheck(L, dtype == SM_U8 || dtype == SM_F32, 2,
-                  "dtype must be float32 or uint8");
+    lsm_argcheck(L, dtype == SM_U8 || dtype == SM_F32, 2,
+                 "dtype must be float32 or uint8");
     return (sm_dtype)dtype;
 }
 
@@ -99,7 +99,7 @@ static int l_loader(lua_State *L) {
                            .pipeline = lua_isnil(L, 3) ? NULL : lsm_check_pipeline(L, 3),
                            .seed = (uint64_t)lsm_opt_integer_field(L, 2, "seed", 0)};
     if (o.pipeline && sm_pipeline_has_calls(o.pipeline))
-        return luaL_argerror(L, 3, "functions of the script are no workers' affair");
+        return lsm_argerror(L, 3, "functions of the script are no workers' affair");
     check_source(L, &o);
     sm_loader **box = lua_newuserdatauv(L, sizeof(sm_loader *), 0);
     *box = NULL;
@@ -124,14 +124,14 @@ static int loader_threads(lua_State *L) {
 static int64_t *push_indices(lua_State *L, int arg, int64_t count, int64_t *n) {
     const sm_tensor *t = lsm_cast_arg(L, arg, SM_I64);
     if (t->ndim != 1)
-        luaL_argerror(L, arg, "expected a list of indices [K]");
+        lsm_argerror(L, arg, "expected a list of indices [K]");
     *n = t->shape[0];
     int64_t *out = lua_newuserdatauv(L, (size_t)(*n + 1) * sizeof *out, 0);
     for (int64_t i = 0; i < *n; i++) {
         int64_t value = sm_i64(t)[i * t->stride[0]];
         if (value < 1 || value > count)
-            luaL_error(L, "index %I of the list is %I, expected 1 to %I (the pictures)",
-                       (LUAI_UACINT)(i + 1), (LUAI_UACINT)value, (LUAI_UACINT)count);
+            lsm_error(L, "index %I of the list is %I, expected 1 to %I (the pictures)",
+                      (LUAI_UACINT)(i + 1), (LUAI_UACINT)value, (LUAI_UACINT)count);
         out[i] = value - 1;
     }
     return out;
@@ -146,7 +146,7 @@ static int loader_push(lua_State *L) {
     const int n = lua_gettop(L) - 2;
     check_loader(L);
     const uint64_t number = (uint64_t)luaL_checkinteger(L, 2);
-    luaL_argcheck(L, n >= 1 && n <= SM_BATCH_LISTS, 3, "expected 1 to 8 lists");
+    lsm_argcheck(L, n >= 1 && n <= SM_BATCH_LISTS, 3, "expected 1 to 8 lists");
     luaL_checkstack(L, 3 * n + 8, "too many lists");
     for (int k = 0; k < n; k++) {
         lists[k].indices =
@@ -161,7 +161,7 @@ static int loader_push(lua_State *L) {
     }
     sm_loader *loader = check_loader(L);
     if (!sm_loader_has_room(loader))
-        return luaL_error(L, "the loader has no room for another batch");
+        return lsm_error(L, "the loader has no room for another batch");
     sm_status status = sm_loader_push(loader, lists, n, number, &err);
     if (status != SM_OK)
         return lsm_raise(L, status, &err, 0, NULL);

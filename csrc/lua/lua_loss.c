@@ -20,7 +20,7 @@ static sm_loss_reduction check_reduction(lua_State *L, int arg) {
     else if (name && strcmp(name, "none") == 0)
         r = SM_REDUCE_NONE;
     else if (!name || strcmp(name, "mean") != 0)
-        luaL_argerror(
+        lsm_argerror(
             L, arg,
             lua_pushfstring(L, "reduction must be 'mean', 'sum' or 'none', got '%s'",
                             luaL_tolstring(L, -1, NULL)));
@@ -43,8 +43,8 @@ static int pointwise(lua_State *L, sm_pointwise_kind kind, const char *option,
     p.a = option ? (float)lsm_opt_number_field(L, 3, option, otherwise) : 0;
     if (contrastive) {
         double power = lsm_opt_number_field(L, 3, "power", 2);
-        luaL_argcheck(L, power == 1 || power == 2, 3,
-                      "contrastive_loss: power must be 1 or 2");
+        lsm_argcheck(L, power == 1 || power == 2, 3,
+                     "contrastive_loss: power must be 1 or 2");
         p.b = (float)lsm_opt_number_field(L, 3, "pos_margin", 0);
         p.plain = power == 1;
     }
@@ -137,8 +137,8 @@ static int l_cdist(lua_State *L) {
     lsm_check_keys(L, 3, keys);
     p.squared = lsm_opt_boolean_field(L, 3, "squared", false);
     double norm = lsm_opt_number_field(L, 3, "p", 2);
-    luaL_argcheck(L, norm == 2 || (norm == 1 && !p.squared), 3,
-                  "cdist: p must be 1 or 2, and 2 where squared");
+    lsm_argcheck(L, norm == 2 || (norm == 1 && !p.squared), 3,
+                 "cdist: p must be 1 or 2, and 2 where squared");
     if (norm == 1)
         return lsm_apply(L, &sm_op_manhattan, 2, args, NULL);
     return lsm_apply(L, &sm_op_cdist, 2, args, &p);

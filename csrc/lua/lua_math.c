@@ -46,21 +46,21 @@ static int apply_inplace(lua_State *L, sm_binary kind, const char *name) {
     lsm_check_change(L, t, name);
     sm_tensor *x = lsm_to_tensor(L, 2);
     if (x && x->requires_grad && sm_grad_enabled())
-        return luaL_argerror(L, 2,
-                             "requires a gradient, which a change in place would lose");
+        return lsm_argerror(L, 2,
+                            "requires a gradient, which a change in place would lose");
     apply_binary(L, kind);
     char from[SM_SHAPE_TEXT], to[SM_SHAPE_TEXT];
     sm_tensor *result = lsm_check_tensor(L, -1);
     if (!sm_tensor_same_shape(t, result))
-        return luaL_argerror(L, 2,
-                             lua_pushfstring(L, "%s: the result %s does not fit into %s",
-                                             name, sm_tensor_shape_text(from, result),
-                                             sm_tensor_shape_text(to, t)));
+        return lsm_argerror(L, 2,
+                            lua_pushfstring(L, "%s: the result %s does not fit into %s",
+                                            name, sm_tensor_shape_text(from, result),
+                                            sm_tensor_shape_text(to, t)));
     if (t->dtype != SM_F32 && result->dtype == SM_F32)
-        return luaL_argerror(L, 2,
-                             lua_pushfstring(L,
-                                             "%s: a float32 result does not fit into %s",
-                                             name, sm_dtype_name(t->dtype)));
+        return lsm_argerror(L, 2,
+                            lua_pushfstring(L,
+                                            "%s: a float32 result does not fit into %s",
+                                            name, sm_dtype_name(t->dtype)));
     sm_tensor_copy(t, result);
     lua_settop(L, 1);
     return 1;
@@ -179,7 +179,7 @@ static int l_leaky_relu(lua_State *L) {
  * where beta t passes the threshold. */
 static int l_softplus(lua_State *L) {
     const double beta = luaL_optnumber(L, 2, 1), threshold = luaL_optnumber(L, 3, 20);
-    luaL_argcheck(L, beta > 0, 2, "softplus: beta must be above 0");
+    lsm_argcheck(L, beta > 0, 2, "softplus: beta must be above 0");
     return apply_unary(L, SM_SOFTPLUS, (float)beta, (float)threshold);
 }
 
@@ -199,7 +199,7 @@ static int l_prelu(lua_State *L) {
     const sm_tensor *x = lsm_check_tensor(L, 1), *w = lsm_check_tensor(L, 2);
     const bool one = w->ndim == 1 && w->shape[0] == 1;
     if (!one && (w->ndim != 1 || x->ndim < 2 || w->shape[0] != x->shape[1]))
-        return luaL_argerror(
+        return lsm_argerror(
             L, 2,
             lua_pushfstring(L, "prelu: weight must be [1] or [C] for input %s, got %s",
                             sm_tensor_shape_text(xs, x), sm_tensor_shape_text(ws, w)));
@@ -219,7 +219,7 @@ static int l_gelu(lua_State *L) {
     if (lua_istable(L, 2) && lua_getfield(L, 2, "approximate") != LUA_TNIL) {
         const char *name = lua_tostring(L, -1);
         if (!name || (strcmp(name, "tanh") != 0 && strcmp(name, "none") != 0))
-            return luaL_argerror(L, 2, "gelu: approximate must be 'none' or 'tanh'");
+            return lsm_argerror(L, 2, "gelu: approximate must be 'none' or 'tanh'");
         kind = strcmp(name, "tanh") == 0 ? SM_GELU_TANH : SM_GELU;
     }
     return apply_unary(L, kind, 0, 0);
@@ -227,8 +227,8 @@ static int l_gelu(lua_State *L) {
 
 /* clamp(t, [min], [max]): at least one of them. */
 static int l_clamp(lua_State *L) {
-    luaL_argcheck(L, !lua_isnoneornil(L, 2) || !lua_isnoneornil(L, 3), 2,
-                  "clamp: needs a minimum, a maximum or both");
+    lsm_argcheck(L, !lua_isnoneornil(L, 2) || !lua_isnoneornil(L, 3), 2,
+                 "clamp: needs a minimum, a maximum or both");
     float low = (float)luaL_optnumber(L, 2, -INFINITY),
           high = (float)luaL_optnumber(L, 3, INFINITY);
     sm_tensor *t = lsm_check_tensor(L, 1);
@@ -313,8 +313,8 @@ static double one_element(lua_State *L, int arg) {
     if (!t)
         return luaL_checknumber(L, arg);
     if (sm_tensor_numel(t) != 1)
-        luaL_argerror(L, arg,
-                      "< and <= compare tensors of one element; use lt, le, gt, ge");
+        lsm_argerror(L, arg,
+                     "< and <= compare tensors of one element; use lt, le, gt, ge");
     lsm_note_read(L, t, "< and <=");
     lsm_push_element(L, t, 0);
     return lua_tonumber(L, -1);

@@ -23,9 +23,9 @@ static int opt_choice(lua_State *L, int arg, const char *key, const char *const 
         for (found = 0; names[found] && strcmp(names[found], name) != 0;)
             found++;
         if (!names[found])
-            luaL_argerror(L, arg,
-                          lua_pushfstring(L, "option '%s' cannot be %s", key,
-                                          luaL_tolstring(L, -1, NULL)));
+            lsm_argerror(L, arg,
+                         lua_pushfstring(L, "option '%s' cannot be %s", key,
+                                         luaL_tolstring(L, -1, NULL)));
     }
     lua_pop(L, 1);
     return found;
@@ -78,11 +78,11 @@ static sm_tensor *push_field_operand(lua_State *L, const char *key, sm_dtype dty
 static void push_lists(lua_State *L, sm_tensor **lists) {
     if (lua_getfield(L, 3, "indices") == LUA_TNIL)
         return;
-    luaL_argcheck(L, lua_istable(L, -1), 3, "option 'indices' must be a list of lists");
+    lsm_argcheck(L, lua_istable(L, -1), 3, "option 'indices' must be a list of lists");
     int list = lua_gettop(L);
     lua_Unsigned count = lua_rawlen(L, list);
-    luaL_argcheck(L, count == 3 || count == 4, 3,
-                  "option 'indices' must hold three lists (triplets) or four (pairs)");
+    lsm_argcheck(L, count == 3 || count == 4, 3,
+                 "option 'indices' must hold three lists (triplets) or four (pairs)");
     for (lua_Integer k = 1; k <= (lua_Integer)count; k++) {
         lua_rawgeti(L, list, k);
         lists[k - 1] = push_operand(L, SM_I64);
@@ -93,13 +93,13 @@ static sm_matrix_loss_params check_matrix_params(lua_State *L) {
     sm_matrix_loss_params p;
     memset(&p, 0, sizeof p);
     int kind = sm_matrix_loss_by_name(luaL_checkstring(L, 1));
-    luaL_argcheck(L, kind >= 0, 1, "there is no such loss");
+    lsm_argcheck(L, kind >= 0, 1, "there is no such loss");
     lsm_check_keys(L, 3, matrix_keys);
     p.kind = (sm_matrix_loss_kind)kind;
     p.reduction = (sm_pair_reduction)opt_choice(L, 3, "reduction", reductions);
     p.own = lsm_opt_integer_field(L, 3, "own", 0) - 1;
-    luaL_argcheck(L, p.own >= -1 && p.own < (int64_t)1 << 40, 3,
-                  "option 'own' must be a column");
+    lsm_argcheck(L, p.own >= -1 && p.own < (int64_t)1 << 40, 3,
+                 "option 'own' must be a column");
     p.positive = (float)lsm_opt_number_field(L, 3, "positive", 0);
     p.negative = (float)lsm_opt_number_field(L, 3, "negative", 1);
     p.scale_positive = (float)lsm_opt_number_field(L, 3, "scale_positive", 1);

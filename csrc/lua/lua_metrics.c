@@ -24,9 +24,9 @@ static uint32_t same_at(lua_State *L, const sm_tensor *same, int64_t i) {
     int64_t s = same->dtype == SM_U8 ? sm_u8(same)[i * same->stride[0]]
                                      : sm_i64(same)[i * same->stride[0]];
     if (s != 0 && s != 1)
-        luaL_argerror(L, 2,
-                      lua_pushfstring(L, "pair %I: expected 1 (same) or 0, got %I",
-                                      (LUAI_UACINT)(i + 1), (LUAI_UACINT)s));
+        lsm_argerror(L, 2,
+                     lua_pushfstring(L, "pair %I: expected 1 (same) or 0, got %I",
+                                     (LUAI_UACINT)(i + 1), (LUAI_UACINT)s));
     return (uint32_t)s;
 }
 
@@ -36,25 +36,25 @@ sm_scored *lsm_check_scored(lua_State *L, int64_t *count) {
     if (!same || same->dtype != SM_U8)
         same = lsm_cast_arg(L, 2, SM_I64);
     if (distance->ndim != 1 || distance->shape[0] == 0)
-        luaL_argerror(L, 1,
-                      lua_pushfstring(L,
-                                      "expected the distances of at least one pair, [P], "
-                                      "got %s",
-                                      sm_tensor_shape_text(shape, distance)));
+        lsm_argerror(L, 1,
+                     lua_pushfstring(L,
+                                     "expected the distances of at least one pair, [P], "
+                                     "got %s",
+                                     sm_tensor_shape_text(shape, distance)));
     if (!sm_tensor_same_shape(distance, same))
-        luaL_argerror(L, 2,
-                      lua_pushfstring(L, "expected one 1 or 0 a pair, [%I], got %s",
-                                      (LUAI_UACINT)distance->shape[0],
-                                      sm_tensor_shape_text(shape, same)));
+        lsm_argerror(L, 2,
+                     lua_pushfstring(L, "expected one 1 or 0 a pair, [%I], got %s",
+                                     (LUAI_UACINT)distance->shape[0],
+                                     sm_tensor_shape_text(shape, same)));
     int64_t n = *count = distance->shape[0];
     sm_scored *pairs = lsm_push_scratch(L, n, sizeof *pairs);
     for (int64_t i = 0; i < n; i++) {
         float d = sm_f32(distance)[i * distance->stride[0]];
         if (!(d > -INFINITY))
-            luaL_argerror(L, 1,
-                          lua_pushfstring(L, "the distance of pair %I is %s",
-                                          (LUAI_UACINT)(i + 1),
-                                          isnan(d) ? "not a number" : "-inf"));
+            lsm_argerror(L, 1,
+                         lua_pushfstring(L, "the distance of pair %I is %s",
+                                         (LUAI_UACINT)(i + 1),
+                                         isnan(d) ? "not a number" : "-inf"));
         pairs[i] = (sm_scored){d, same_at(L, same, i)};
     }
     return pairs;
@@ -119,8 +119,8 @@ static int l_rates(lua_State *L) {
     const sm_scored *pairs = lsm_check_sorted(L, &n);
     const sm_roc_summary s = sm_roc_summarise(pairs, n);
     if (!s.different)
-        luaL_argerror(L, 2,
-                      "there is no pair of two classes, so no rate of false accepts");
+        lsm_argerror(L, 2,
+                     "there is no pair of two classes, so no rate of false accepts");
     lua_Integer count = (lua_Integer)lua_rawlen(L, 3);
     lua_createtable(L, (int)count, 0);
     for (lua_Integer i = 1; i <= count; i++) {
@@ -166,18 +166,18 @@ static int64_t *check_folds(lua_State *L, int arg, int64_t n, int64_t count) {
     char shape[SM_SHAPE_TEXT];
     const sm_tensor *t = lsm_cast_arg(L, arg, SM_I64);
     if (t->ndim != 1 || t->shape[0] != n)
-        luaL_argerror(L, arg,
-                      lua_pushfstring(L, "expected a fold for each of %I pairs, got %s",
-                                      (LUAI_UACINT)n, sm_tensor_shape_text(shape, t)));
+        lsm_argerror(L, arg,
+                     lua_pushfstring(L, "expected a fold for each of %I pairs, got %s",
+                                     (LUAI_UACINT)n, sm_tensor_shape_text(shape, t)));
     int64_t *fold = lsm_push_scratch(L, n, sizeof *fold);
     for (int64_t i = 0; i < n; i++) {
         fold[i] = sm_i64(t)[i * t->stride[0]];
         if (fold[i] < 1 || fold[i] > count)
-            luaL_argerror(L, arg,
-                          lua_pushfstring(L,
-                                          "pair %I: expected a fold from 1 to %I, got %I",
-                                          (LUAI_UACINT)(i + 1), (LUAI_UACINT)count,
-                                          (LUAI_UACINT)fold[i]));
+            lsm_argerror(L, arg,
+                         lua_pushfstring(L,
+                                         "pair %I: expected a fold from 1 to %I, got %I",
+                                         (LUAI_UACINT)(i + 1), (LUAI_UACINT)count,
+                                         (LUAI_UACINT)fold[i]));
     }
     return fold;
 }
@@ -196,11 +196,11 @@ static void push_fold(lua_State *L, const sm_scored *pairs, const int64_t *fold,
         return;
     double threshold;
     if (!s.different)
-        luaL_argerror(L, 2,
-                      lua_pushfstring(L,
-                                      "outside of fold %I there is no pair of two "
-                                      "classes, so no rate of false accepts",
-                                      (LUAI_UACINT)number));
+        lsm_argerror(L, 2,
+                     lua_pushfstring(L,
+                                     "outside of fold %I there is no pair of two "
+                                     "classes, so no rate of false accepts",
+                                     (LUAI_UACINT)number));
     sm_roc_at_rate(others, m, rate, &threshold);
     v = judge(pairs, fold, n, number, threshold);
     lsm_set_number(L, "tar", (double)v.true_same / (double)v.same);
@@ -226,9 +226,9 @@ static int l_folds(lua_State *L) {
             if (fold[i] != f)
                 room[m++] = pairs[i];
         if (m == 0 || m == n)
-            luaL_argerror(L, 3,
-                          lua_pushfstring(L, "fold %I has %s pairs", (LUAI_UACINT)f,
-                                          m ? "no" : "all"));
+            lsm_argerror(L, 3,
+                         lua_pushfstring(L, "fold %I has %s pairs", (LUAI_UACINT)f,
+                                         m ? "no" : "all"));
         push_fold(L, pairs, fold, n, f, sm_scored_sort(room, scratch, m), m, rate);
         lua_rawseti(L, -2, f);
     }

@@ -31,8 +31,8 @@ static sm_mine_choice check_choice(lua_State *L, const char *key) {
     lua_getfield(L, 3, key);
     const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "hard";
     int found = find_name(name, choice_names);
-    luaL_argcheck(L, found >= 0, 3,
-                  "a choice must be 'hard', 'semihard', 'easy' or 'all'");
+    lsm_argcheck(L, found >= 0, 3,
+                 "a choice must be 'hard', 'semihard', 'easy' or 'all'");
     lua_pop(L, 1);
     return (sm_mine_choice)found;
 }
@@ -42,12 +42,12 @@ static void check_range(lua_State *L, const char *key, float range[2]) {
     range[0] = -INFINITY;
     range[1] = INFINITY;
     if (lua_getfield(L, 3, key) != LUA_TNIL) {
-        luaL_argcheck(L, lua_istable(L, -1), 3, "a range must be a table {low, high}");
+        lsm_argcheck(L, lua_istable(L, -1), 3, "a range must be a table {low, high}");
         for (int k = 0; k < 2; k++) {
             int isnum;
             lua_rawgeti(L, -1, k + 1);
             range[k] = (float)lua_tonumberx(L, -1, &isnum);
-            luaL_argcheck(L, isnum, 3, "a range must be a table {low, high} of numbers");
+            lsm_argcheck(L, isnum, 3, "a range must be a table {low, high} of numbers");
             lua_pop(L, 1);
         }
     }
@@ -56,7 +56,7 @@ static void check_range(lua_State *L, const char *key, float range[2]) {
 
 static int64_t check_count(lua_State *L, const char *key, int64_t otherwise) {
     int64_t count = lsm_opt_integer_field(L, 3, key, otherwise);
-    luaL_argcheck(L, count >= 1 && count <= 1 << 24, 3, "a count must be from 1 to 2^24");
+    lsm_argcheck(L, count >= 1 && count <= 1 << 24, 3, "a count must be from 1 to 2^24");
     return count;
 }
 
@@ -67,7 +67,7 @@ static sm_rng *push_generator(lua_State *L, sm_mine_kind kind) {
     sm_rng *rng = NULL;
     if (lua_getfield(L, 3, "generator") != LUA_TNIL)
         rng = luaL_testudata(L, -1, LSM_GENERATOR);
-    luaL_argcheck(L, rng, 3, "option 'generator' must be a Generator");
+    lsm_argcheck(L, rng, 3, "option 'generator' must be a Generator");
     return rng;
 }
 
@@ -88,7 +88,7 @@ static void check_numbers_of(lua_State *L, sm_mine_params *p) {
     p->tangent = (float)lsm_opt_number_field(L, 3, "tangent", 0);
     p->cutoff = (float)lsm_opt_number_field(L, 3, "cutoff", 0.5);
     p->zero_cutoff = (float)lsm_opt_number_field(L, 3, "zero_cutoff", 1.4);
-    luaL_argcheck(L, p->cutoff > 0, 3, "option 'cutoff' must be above 0");
+    lsm_argcheck(L, p->cutoff > 0, 3, "option 'cutoff' must be above 0");
     p->size = check_count(L, "size", 1);
     p->bins = check_count(L, "bins", 1);
     p->each[0] = check_count(L, "positive_each", 1);
@@ -99,7 +99,7 @@ static sm_mine_params check_params(lua_State *L) {
     sm_mine_params p;
     memset(&p, 0, sizeof p);
     int kind = find_name(luaL_checkstring(L, 1), kind_names);
-    luaL_argcheck(L, kind >= 0, 1, "there is no such miner");
+    lsm_argcheck(L, kind >= 0, 1, "there is no such miner");
     lsm_check_keys(L, 3, select_keys);
     p.kind = (sm_mine_kind)kind;
     p.choice[0] = check_choice(L, "choose_positive");
@@ -136,15 +136,15 @@ static int push_mined(lua_State *L, const sm_mining *mining) {
 /* The labels and sizes of the options; what is cast stays on the stack. */
 static sm_pair_source push_source(lua_State *L, const sm_tensor *matrix) {
     sm_pair_source source = {.name = "mining", .first_operand = 2};
-    luaL_argcheck(L, matrix->ndim == 2, 2, "mining: the matrix must be 2-D [N,M]");
+    lsm_argcheck(L, matrix->ndim == 2, 2, "mining: the matrix must be 2-D [N,M]");
     source.n = matrix->shape[0];
     source.m = matrix->shape[1];
     source.labels = push_field_tensor(L, "labels", SM_I64);
     source.ref_labels = push_field_tensor(L, "ref_labels", SM_I64);
     source.own = lsm_opt_integer_field(L, 3, "own", 0) - 1;
-    luaL_argcheck(L, source.own >= -1 && source.own < (int64_t)1 << 40, 3,
-                  "option 'own' must be a column");
-    luaL_argcheck(L, source.labels, 3, "mining: needs labels");
+    lsm_argcheck(L, source.own >= -1 && source.own < (int64_t)1 << 40, 3,
+                 "option 'own' must be a column");
+    lsm_argcheck(L, source.labels, 3, "mining: needs labels");
     return source;
 }
 
@@ -194,7 +194,7 @@ static int l_select(lua_State *L) {
 static sm_tensor *check_numbers(lua_State *L, int arg, sm_tensor **held) {
     sm_error err;
     sm_tensor *t = lsm_cast_arg(L, arg, SM_I64);
-    luaL_argcheck(L, t->ndim == 1, arg, "expected a list, int64 [N]");
+    lsm_argcheck(L, t->ndim == 1, arg, "expected a list, int64 [N]");
     sm_status status = sm_tensor_contiguous(t, held, &err);
     if (status != SM_OK)
         lsm_raise(L, status, &err, 0, NULL);
@@ -237,9 +237,9 @@ static int64_t count_numbers(lua_State *L, float *weights, int64_t n) {
     for (int64_t k = 0; k < list->shape[0]; k++) {
         int64_t i = sm_i64(list)[k];
         if (i < 1 || i > n)
-            luaL_argerror(L, 1,
-                          lua_pushfstring(L, "index %I is out of range 1..%I",
-                                          (LUAI_UACINT)i, (LUAI_UACINT)n));
+            lsm_argerror(L, 1,
+                         lua_pushfstring(L, "index %I is out of range 1..%I",
+                                         (LUAI_UACINT)i, (LUAI_UACINT)n));
         weights[i - 1] += 1;
     }
     return list->shape[0];
@@ -251,7 +251,7 @@ static int l_weights(lua_State *L) {
     lua_settop(L, 2);
     luaL_checktype(L, 1, LUA_TTABLE);
     int64_t n = luaL_checkinteger(L, 2), total = 0;
-    luaL_argcheck(L, n >= 0, 2, "expected a number of rows");
+    lsm_argcheck(L, n >= 0, 2, "expected a number of rows");
     sm_tensor *out = push_list(L, SM_F32, n);
     float *weights = sm_f32(out), most = 0;
     for (lua_Integer k = 1; k <= (lua_Integer)lua_rawlen(L, 1); k++) {
@@ -271,9 +271,9 @@ static const sm_tensor *push_rows(lua_State *L, int arg, int64_t n) {
     const sm_tensor *list = push_numbers(L, arg);
     for (int64_t k = 0; k < list->shape[0]; k++)
         if (sm_i64(list)[k] < 1 || sm_i64(list)[k] > n)
-            luaL_argerror(L, arg,
-                          lua_pushfstring(L, "index %I is out of range 1..%I",
-                                          (LUAI_UACINT)sm_i64(list)[k], (LUAI_UACINT)n));
+            lsm_argerror(L, arg,
+                         lua_pushfstring(L, "index %I is out of range 1..%I",
+                                         (LUAI_UACINT)sm_i64(list)[k], (LUAI_UACINT)n));
     return list;
 }
 
@@ -304,7 +304,7 @@ static int l_first_pairs(lua_State *L) {
     if (!lua_isnil(L, 2)) {
         a = push_rows(L, 2, n);
         p = push_rows(L, 3, n);
-        luaL_argcheck(L, a->shape[0] == p->shape[0], 3, "expected as many as anchors");
+        lsm_argcheck(L, a->shape[0] == p->shape[0], 3, "expected as many as anchors");
     }
     int64_t *ids = sm_i64(push_list(L, SM_I64, n));
     int64_t *ranks = sm_i64(push_list(L, SM_I64, n));

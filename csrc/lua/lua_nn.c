@@ -19,14 +19,13 @@ static void check_padding(lua_State *L, int arg, const int64_t *kernel,
     const char *name = lua_tostring(L, -1);
     bool same = strcmp(name, "same") == 0;
     if (!same && strcmp(name, "valid") != 0)
-        luaL_argerror(
+        lsm_argerror(
             L, arg,
             "conv2d: padding must be a number, {height, width}, 'same' or 'valid'");
     for (int a = 0; a < 2; a++) {
         int64_t whole = p->dilation[a] * (kernel[a] - 1);
         if (same && (p->stride[a] != 1 || whole % 2 != 0))
-            luaL_argerror(L, arg,
-                          "conv2d: padding 'same' needs stride 1 and odd kernels");
+            lsm_argerror(L, arg, "conv2d: padding 'same' needs stride 1 and odd kernels");
         p->padding[a] = same ? whole / 2 : 0;
     }
     lua_settop(L, arg);
@@ -41,11 +40,11 @@ static sm_limits check_activation(lua_State *L, int arg, const char *name) {
         const char *text = lua_tostring(L, -1);
         bool six = text && strcmp(text, "relu6") == 0;
         if (!six && (!text || strcmp(text, "relu") != 0))
-            luaL_argerror(L, arg,
-                          lua_pushfstring(L,
-                                          "%s: activation must be 'relu' or 'relu6', "
-                                          "got %s",
-                                          name, luaL_tolstring(L, -1, NULL)));
+            lsm_argerror(L, arg,
+                         lua_pushfstring(L,
+                                         "%s: activation must be 'relu' or 'relu6', "
+                                         "got %s",
+                                         name, luaL_tolstring(L, -1, NULL)));
         limits = (sm_limits){0, six ? 6 : INFINITY};
     }
     lua_pop(L, 1);
@@ -124,8 +123,8 @@ static int l_max_pool2d(lua_State *L) {
  * = true}) */
 static int l_avg_pool2d(lua_State *L) {
     sm_pool_params p = check_pool(L);
-    luaL_argcheck(L, p.dilation[0] == 1 && p.dilation[1] == 1, 2,
-                  "avg_pool2d: has no dilation");
+    lsm_argcheck(L, p.dilation[0] == 1 && p.dilation[1] == 1, 2,
+                 "avg_pool2d: has no dilation");
     return lsm_apply1(L, &sm_op_avg_pool2d, &p);
 }
 
@@ -158,10 +157,9 @@ static int l_batch_norm(lua_State *L) {
     if (!lua_istable(L, 6))
         lua_pushnil(L);
     else if (lua_getfield(L, 6, "residual") != LUA_TNIL && !lsm_to_tensor(L, 7))
-        luaL_argerror(L, 6,
-                      lua_pushfstring(L,
-                                      "batch_norm: residual is a %s, expected a tensor",
-                                      luaL_typename(L, 7)));
+        lsm_argerror(L, 6,
+                     lua_pushfstring(L, "batch_norm: residual is a %s, expected a tensor",
+                                     luaL_typename(L, 7)));
     return lsm_apply(L, &sm_op_batch_norm, 6, args, &p);
 }
 
@@ -186,10 +184,10 @@ static int l_layer_norm(lua_State *L) {
     for (int d = 0; d < p.dims && fits; d++)
         fits = x->shape[x->ndim - p.dims + d] == shape[d];
     if (!fits)
-        return luaL_argerror(L, 1,
-                             lua_pushfstring(L, "layer_norm: input %s does not end in %s",
-                                             sm_tensor_shape_text(have, x),
-                                             sm_shape_text(want, p.dims, shape)));
+        return lsm_argerror(L, 1,
+                            lua_pushfstring(L, "layer_norm: input %s does not end in %s",
+                                            sm_tensor_shape_text(have, x),
+                                            sm_shape_text(want, p.dims, shape)));
     return lsm_apply(L, &sm_op_layer_norm, 3, args, &p);
 }
 
@@ -212,7 +210,7 @@ static int l_dropout(lua_State *L) {
     sm_tensor *x = lsm_check_tensor(L, 1);
     double p = luaL_optnumber(L, 2, 0.5);
     bool training = lua_isnoneornil(L, 3) || lua_toboolean(L, 3);
-    luaL_argcheck(L, p >= 0 && p <= 1, 2, "dropout: p must be from 0 to 1");
+    lsm_argcheck(L, p >= 0 && p <= 1, 2, "dropout: p must be from 0 to 1");
     if (!training || p == 0) {
         lua_settop(L, 1);
         return 1;

@@ -13,19 +13,19 @@ static sm_tensor *check_param(lua_State *L, lua_Integer i) {
     lua_rawgeti(L, 1, i);
     sm_tensor *t = lsm_to_tensor(L, -1);
     if (!t)
-        luaL_error(L, "optim: parameter %I is no tensor, or has been freed",
-                   (LUAI_UACINT)i);
+        lsm_error(L, "optim: parameter %I is no tensor, or has been freed",
+                  (LUAI_UACINT)i);
     lua_pop(L, 1);
     if (!t->grad)
         return NULL;
     if (t->dtype != SM_F32 || t->node || !sm_tensor_is_contiguous(t))
-        luaL_error(L, "optim: parameter %I must be a contiguous float32 leaf",
-                   (LUAI_UACINT)i);
+        lsm_error(L, "optim: parameter %I must be a contiguous float32 leaf",
+                  (LUAI_UACINT)i);
     if (!sm_tensor_is_contiguous(t->grad)) {
         sm_error err;
         sm_tensor *dense;
         if (sm_tensor_contiguous(t->grad, &dense, &err) != SM_OK)
-            luaL_error(L, "%s", err.message);
+            lsm_error(L, "%s", err.message);
         sm_tensor_unref(t->grad);
         t->grad = dense;
     }
@@ -47,9 +47,9 @@ static sm_tensor *state_of(lua_State *L, int list, lua_Integer i,
     lua_pop(L, 1);
     if (t->dtype != SM_F32 || !sm_tensor_same_shape(t, param) ||
         !sm_tensor_is_contiguous(t))
-        luaL_error(L, "optim: the state of parameter %I is %s, the parameter %s",
-                   (LUAI_UACINT)i, sm_tensor_shape_text(have, t),
-                   sm_tensor_shape_text(want, param));
+        lsm_error(L, "optim: the state of parameter %I is %s, the parameter %s",
+                  (LUAI_UACINT)i, sm_tensor_shape_text(have, t),
+                  sm_tensor_shape_text(want, param));
     return t;
 }
 
@@ -129,8 +129,8 @@ static sm_tensor *check_dense(lua_State *L, int list, lua_Integer i) {
     lua_rawgeti(L, list, i);
     sm_tensor *t = lsm_to_tensor(L, -1);
     if (!t || t->dtype != SM_F32 || !sm_tensor_is_contiguous(t))
-        luaL_error(L, "lerp: item %I of list %d is no contiguous float32 tensor",
-                   (LUAI_UACINT)i, list);
+        lsm_error(L, "lerp: item %I of list %d is no contiguous float32 tensor",
+                  (LUAI_UACINT)i, list);
     lua_pop(L, 1);
     return t;
 }
@@ -146,7 +146,7 @@ static int l_lerp(lua_State *L) {
         sm_optim_slot slot = {.param = check_dense(L, 1, i),
                               .grad = check_dense(L, 2, i)};
         if (!sm_tensor_same_shape(slot.param, slot.grad))
-            luaL_error(L, "lerp: the tensors %I differ in shape", (LUAI_UACINT)i);
+            lsm_error(L, "lerp: the tensors %I differ in shape", (LUAI_UACINT)i);
         slots[i - 1] = slot;
     }
     sm_lerp_step(weight, slots, n);

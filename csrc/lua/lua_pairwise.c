@@ -24,14 +24,14 @@ static const sm_tensor *check_dense(lua_State *L, int arg, sm_dtype dtype, int n
     sm_error err;
     sm_tensor *t = lsm_cast_arg(L, arg, dtype);
     if (t->ndim != ndim)
-        luaL_argerror(L, arg,
-                      lua_pushfstring(L, "expected %s, got %s", shape,
-                                      sm_tensor_shape_text(got, t)));
+        lsm_argerror(L, arg,
+                     lua_pushfstring(L, "expected %s, got %s", shape,
+                                     sm_tensor_shape_text(got, t)));
     if (sm_tensor_is_contiguous(t))
         return t;
     sm_tensor **box = lsm_push_box(L);
     if (sm_tensor_contiguous(t, box, &err) != SM_OK)
-        luaL_error(L, "%s", err.message);
+        lsm_error(L, "%s", err.message);
     lsm_account(L, (*box)->storage->bytes);
     lua_replace(L, arg);
     return lsm_check_tensor(L, arg);
@@ -45,10 +45,10 @@ static const sm_tensor *check_labels(lua_State *L, int arg, int64_t n) {
     const sm_tensor *labels =
         check_dense(L, arg, SM_I64, 1, "a label for each embedding, [N]");
     if (labels->shape[0] != n)
-        luaL_argerror(
-            L, arg,
-            lua_pushfstring(L, "expected %I labels, one for each embedding, got %I",
-                            (LUAI_UACINT)n, (LUAI_UACINT)labels->shape[0]));
+        lsm_argerror(L, arg,
+                     lua_pushfstring(L,
+                                     "expected %I labels, one for each embedding, got %I",
+                                     (LUAI_UACINT)n, (LUAI_UACINT)labels->shape[0]));
     return labels;
 }
 
@@ -89,10 +89,9 @@ static int l_distances(lua_State *L) {
     const sm_tensor *a = check_points(L, 1), *b = check_points(L, 2);
     sm_measure measure = check_measure(L, 3);
     if (a->shape[1] != b->shape[1])
-        luaL_argerror(L, 2,
-                      lua_pushfstring(L, "expected %I columns as in the first, got %I",
-                                      (LUAI_UACINT)a->shape[1],
-                                      (LUAI_UACINT)b->shape[1]));
+        lsm_argerror(L, 2,
+                     lua_pushfstring(L, "expected %I columns as in the first, got %I",
+                                     (LUAI_UACINT)a->shape[1], (LUAI_UACINT)b->shape[1]));
     sm_pairwise *p = push_pairwise(L, a, b, measure, args);
     sm_tensor *out = push_matrix(L, SM_F32, p->n, p->m);
     sm_status status = sm_pairwise_rows(p, 0, p->n, 0, sm_f32(out), &err);
@@ -124,7 +123,7 @@ static int l_all_pairs(lua_State *L) {
     sm_pairwise *p = push_pairwise(L, x, x, check_measure(L, 3), args);
     const int64_t n = p->n, rows = sm_pairwise_block(n);
     if (!sm_mul_i64(n, n - 1, &count))
-        luaL_argerror(L, 1, "too many pairs");
+        lsm_argerror(L, 1, "too many pairs");
     float *block = lsm_push_scratch(L, rows * (n > 0 ? n : 1), sizeof *block);
     sm_tensor *distance = push_vector(L, SM_F32, n > 0 ? count / 2 : 0);
     sm_tensor *same = push_vector(L, SM_U8, n > 0 ? count / 2 : 0);
@@ -144,7 +143,7 @@ static int l_all_pairs(lua_State *L) {
 static void check_no_nan(lua_State *L, const sm_retrieval *r) {
     for (int64_t i = 0; i < r->queries * r->references; i++)
         if (isnan(r->distance[i]))
-            luaL_argerror(
+            lsm_argerror(
                 L, 1,
                 lua_pushfstring(L,
                                 "the distance of query %I to reference %I is not "
@@ -159,9 +158,9 @@ static void check_ranks(lua_State *L, int arg, sm_retrieval *r) {
     r->rank = sm_i64(ranks);
     for (int64_t k = 0; k < r->ranks; k++)
         if (r->rank[k] < 1)
-            luaL_argerror(L, arg,
-                          lua_pushfstring(L, "a rank must be at least 1, got %I",
-                                          (LUAI_UACINT)r->rank[k]));
+            lsm_argerror(L, arg,
+                         lua_pushfstring(L, "a rank must be at least 1, got %I",
+                                         (LUAI_UACINT)r->rank[k]));
 }
 
 /* rank(distances [Q,M], labels of queries [Q], labels of references [M], number of the
@@ -177,8 +176,8 @@ static int l_rank(lua_State *L) {
                       .query_label = sm_i64(check_labels(L, 2, d->shape[0])),
                       .label = sm_i64(check_labels(L, 3, d->shape[1])),
                       .self = luaL_checkinteger(L, 4) - 1};
-    luaL_argcheck(L, r.self >= -1 && (r.self < 0 || r.self <= r.references - r.queries),
-                  4, "the queries are not among the references");
+    lsm_argcheck(L, r.self >= -1 && (r.self < 0 || r.self <= r.references - r.queries), 4,
+                 "the queries are not among the references");
     check_ranks(L, 5, &r);
     check_no_nan(L, &r);
     r.recall = sm_f32(push_matrix(L, SM_F32, r.queries, r.ranks));
@@ -192,13 +191,13 @@ static void check_start(lua_State *L, int arg, sm_kmeans *k) {
     const sm_tensor *start = check_points(L, arg);
     char shape[SM_SHAPE_TEXT];
     if (start->shape[0] != k->k || start->shape[1] != k->d)
-        luaL_argerror(L, arg,
-                      lua_pushfstring(L, "expected centres [%I,%I] to start from, got %s",
-                                      (LUAI_UACINT)k->k, (LUAI_UACINT)k->d,
-                                      sm_tensor_shape_text(shape, start)));
+        lsm_argerror(L, arg,
+                     lua_pushfstring(L, "expected centres [%I,%I] to start from, got %s",
+                                     (LUAI_UACINT)k->k, (LUAI_UACINT)k->d,
+                                     sm_tensor_shape_text(shape, start)));
     for (int64_t i = 0; i < k->k * k->d; i++) {
         if (!isfinite(sm_f32(start)[i]))
-            luaL_argerror(L, arg, "a centre to start from is not finite");
+            lsm_argerror(L, arg, "a centre to start from is not finite");
         k->centre[i] = sm_f32(start)[i];
     }
     k->started = true;
@@ -218,12 +217,12 @@ static int l_kmeans(lua_State *L) {
                    .iterations = luaL_checkinteger(L, 3),
                    .tolerance = luaL_checknumber(L, 4)};
     if (k.k < 1 || k.k > k.n || k.d < 1)
-        luaL_argerror(L, 2,
-                      lua_pushfstring(L,
-                                      "expected 1 to %I clusters for embeddings [%I,%I], "
-                                      "got %I",
-                                      (LUAI_UACINT)k.n, (LUAI_UACINT)k.n,
-                                      (LUAI_UACINT)k.d, (LUAI_UACINT)k.k));
+        lsm_argerror(L, 2,
+                     lua_pushfstring(L,
+                                     "expected 1 to %I clusters for embeddings [%I,%I], "
+                                     "got %I",
+                                     (LUAI_UACINT)k.n, (LUAI_UACINT)k.n, (LUAI_UACINT)k.d,
+                                     (LUAI_UACINT)k.k));
     sm_tensor *member = push_vector(L, SM_I64, k.n);
     k.member = sm_i64(member);
     k.centre = sm_f32(push_matrix(L, SM_F32, k.k, k.d));
@@ -247,7 +246,7 @@ static int l_information(lua_State *L) {
     const sm_tensor *a = check_dense(L, 1, SM_I64, 1, "labels [N]");
     const sm_tensor *b = check_labels(L, 2, a->shape[0]);
     int64_t n = a->shape[0];
-    luaL_argcheck(L, n > 0, 1, "expected at least one label");
+    lsm_argcheck(L, n > 0, 1, "expected at least one label");
     sm_labelled *things = lsm_push_scratch(L, n, sizeof *things);
     for (int64_t i = 0; i < n; i++)
         things[i] = (sm_labelled){sm_i64(a)[i], sm_i64(b)[i]};

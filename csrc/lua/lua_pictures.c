@@ -41,12 +41,12 @@ sm_form lsm_check_form(lua_State *L, int arg) {
         .limits = {lsm_opt_integer_field(L, arg, "max_width", 16384),
                    lsm_opt_integer_field(L, arg, "max_height", 16384),
                    lsm_opt_integer_field(L, arg, "max_bytes", 256 << 20)}};
-    luaL_argcheck(L, f.channels == 1 || f.channels == 3, arg, "channels must be 1 or 3");
-    luaL_argcheck(L,
-                  f.height >= 0 && f.width >= 0 && f.height <= SM_FORM_SIDE &&
-                      f.width <= SM_FORM_SIDE && (f.height == 0) == (f.width == 0),
-                  arg, "a size must be from 1 to 65536");
-    luaL_argcheck(L, f.limits.bytes >= 0, arg, "max_bytes must not be negative");
+    lsm_argcheck(L, f.channels == 1 || f.channels == 3, arg, "channels must be 1 or 3");
+    lsm_argcheck(L,
+                 f.height >= 0 && f.width >= 0 && f.height <= SM_FORM_SIDE &&
+                     f.width <= SM_FORM_SIDE && (f.height == 0) == (f.width == 0),
+                 arg, "a size must be from 1 to 65536");
+    lsm_argcheck(L, f.limits.bytes >= 0, arg, "max_bytes must not be negative");
     return f;
 }
 
@@ -55,13 +55,13 @@ static const char *plain_string(lua_State *L, int index, int arg, const char *wh
                                 lua_Integer i) {
     size_t length;
     if (lua_type(L, index) != LUA_TSTRING)
-        luaL_argerror(L, arg,
-                      lua_pushfstring(L, "%s %I is a %s, expected a string", what,
-                                      (LUAI_UACINT)i, luaL_typename(L, index)));
+        lsm_argerror(L, arg,
+                     lua_pushfstring(L, "%s %I is a %s, expected a string", what,
+                                     (LUAI_UACINT)i, luaL_typename(L, index)));
     const char *s = lua_tolstring(L, index, &length);
     if (memchr(s, 0, length))
-        luaL_argerror(L, arg,
-                      lua_pushfstring(L, "%s %I has a zero byte", what, (LUAI_UACINT)i));
+        lsm_argerror(L, arg,
+                     lua_pushfstring(L, "%s %I has a zero byte", what, (LUAI_UACINT)i));
     return s;
 }
 
@@ -69,7 +69,7 @@ static const char *plain_string(lua_State *L, int index, int arg, const char *wh
 
 static sm_archive *check_archive(lua_State *L, int arg) {
     sm_archive **box = luaL_checkudata(L, arg, ARCHIVE);
-    luaL_argcheck(L, *box, arg, "the archive has been closed");
+    lsm_argcheck(L, *box, arg, "the archive has been closed");
     return *box;
 }
 
@@ -131,7 +131,7 @@ static int archive_read(lua_State *L) {
     size_t length, size = 0;
     const char *name = luaL_checklstring(L, 2, &length);
     lua_Integer max_bytes = luaL_optinteger(L, 3, 256 << 20);
-    luaL_argcheck(L, max_bytes >= 0, 3, "max_bytes must not be negative");
+    lsm_argcheck(L, max_bytes >= 0, 3, "max_bytes must not be negative");
     uint8_t **block = push_block(L);
     const sm_archive *a = check_archive(L, 1);
     const sm_zip_entry *e = sm_archive_find(a, name, length);
@@ -162,7 +162,7 @@ sm_pictures *lsm_to_pictures(lua_State *L, int arg) {
 static sm_pictures *check_pictures(lua_State *L, int arg) {
     sm_pictures *p = lsm_to_pictures(L, arg);
     if (!p)
-        luaL_typeerror(L, arg, "list of pictures");
+        lsm_typeerror(L, arg, "list of pictures");
     return p;
 }
 
@@ -181,7 +181,7 @@ static const char **push_paths(lua_State *L, int64_t *n) {
     for (int64_t i = 0; i < *n; i++) {
         lua_rawgeti(L, 1, i + 1);
         if (lua_type(L, -1) == LUA_TNUMBER) /* converting it would not outlive the pop */
-            luaL_argerror(L, 1, "a path is a number, expected a string");
+            lsm_argerror(L, 1, "a path is a number, expected a string");
         paths[i] = plain_string(L, -1, 1, "path", (lua_Integer)i + 1);
         lua_pop(L, 1);
     }
@@ -191,13 +191,13 @@ static const char **push_paths(lua_State *L, int64_t *n) {
 static sm_archive **push_archives(lua_State *L, int *n) {
     luaL_checktype(L, 2, LUA_TTABLE);
     lua_Unsigned count = lua_rawlen(L, 2);
-    luaL_argcheck(L, count <= 1000, 2, "at most 1000 archives");
+    lsm_argcheck(L, count <= 1000, 2, "at most 1000 archives");
     *n = (int)count;
     sm_archive **list = lua_newuserdatauv(L, (count + 1) * sizeof(sm_archive *), 0);
     for (int i = 0; i < *n; i++) {
         lua_rawgeti(L, 2, i + 1);
         sm_archive **box = luaL_testudata(L, -1, ARCHIVE);
-        luaL_argcheck(L, box && *box, 2, "expected a list of open archives");
+        lsm_argcheck(L, box && *box, 2, "expected a list of open archives");
         list[i] = *box;
         lua_pop(L, 1);
     }
@@ -255,7 +255,7 @@ static int pictures_dtype(lua_State *L) {
 static int pictures_cache(lua_State *L) {
     sm_pictures *p = check_pictures(L, 1);
     lua_Integer bytes = luaL_checkinteger(L, 2);
-    luaL_argcheck(L, bytes >= 0, 2, "expected a number of bytes");
+    lsm_argcheck(L, bytes >= 0, 2, "expected a number of bytes");
     sm_pictures_cache(p, (size_t)bytes);
     lua_pushinteger(L, (lua_Integer)sm_pictures_cached(p));
     return 1;

@@ -24,7 +24,7 @@ static int l_set_rng_state(lua_State *L) {
         int isnum;
         lua_rawgeti(L, 1, k + 1);
         words[k] = (uint64_t)lua_tointegerx(L, -1, &isnum);
-        luaL_argcheck(L, isnum, 1, "expected a state of get_rng_state: two integers");
+        lsm_argcheck(L, isnum, 1, "expected a state of get_rng_state: two integers");
         lua_pop(L, 1);
     }
     *lsm_rng(L) = (sm_rng){words[0], words[1]};
@@ -37,7 +37,7 @@ static sm_tensor *push_sized(lua_State *L, int arg) {
     sm_meta meta = {.dtype = SM_F32};
     int options = lsm_check_shape(L, arg, &meta.ndim, meta.shape);
     if (options == arg && !lua_isnoneornil(L, arg))
-        luaL_typeerror(L, arg, "sizes");
+        lsm_typeerror(L, arg, "sizes");
     lsm_check_keys(L, options, keys);
     bool requires_grad = lsm_opt_boolean_field(L, options, "requires_grad", false);
     sm_tensor *t = lsm_push_tensor(L, &meta, false);
@@ -70,7 +70,7 @@ static int l_randn(lua_State *L) {
 static sm_tensor *check_fillable(lua_State *L, const char *what) {
     sm_tensor *t = lsm_check_tensor(L, 1);
     if (t->dtype != SM_F32 || !sm_tensor_is_contiguous(t))
-        luaL_error(L, "%s: needs a contiguous float32 tensor", what);
+        lsm_error(L, "%s: needs a contiguous float32 tensor", what);
     lsm_check_change(L, t, what);
     sm_touch(t);
     return t;
@@ -87,8 +87,8 @@ static int l_uniform_(lua_State *L) {
 /* t:normal_([mean = 0], [std = 1]) */
 static int l_normal_(lua_State *L) {
     float mean = (float)luaL_optnumber(L, 2, 0), std = (float)luaL_optnumber(L, 3, 1);
-    luaL_argcheck(L, !(std < 0), 3,
-                  "normal_: the standard deviation must not be negative");
+    lsm_argcheck(L, !(std < 0), 3,
+                 "normal_: the standard deviation must not be negative");
     fill_normal(L, check_fillable(L, "normal_"), mean, std);
     lua_settop(L, 1);
     return 1;
@@ -98,10 +98,10 @@ static int l_normal_(lua_State *L) {
  * math.random). */
 static int l_randint(lua_State *L) {
     lua_Integer low = luaL_checkinteger(L, 1), high = luaL_checkinteger(L, 2);
-    luaL_argcheck(L, low <= high, 2, "randint: high is below low");
+    lsm_argcheck(L, low <= high, 2, "randint: high is below low");
     sm_meta meta = {.dtype = SM_I64};
     if (lsm_check_shape(L, 3, &meta.ndim, meta.shape) <= lua_gettop(L))
-        luaL_typeerror(L, 3 + meta.ndim, "sizes");
+        lsm_typeerror(L, 3 + meta.ndim, "sizes");
     sm_tensor *t = lsm_push_tensor(L, &meta, false);
     uint64_t range = (uint64_t)high - (uint64_t)low + 1; /* 0: all of them */
     for (int64_t i = 0, n = sm_tensor_numel(t); i < n; i++) {
@@ -114,7 +114,7 @@ static int l_randint(lua_State *L) {
 /* randperm(n): int64, a random order of 1..n (Fisher and Yates). */
 static int l_randperm(lua_State *L) {
     lua_Integer n = luaL_checkinteger(L, 1);
-    luaL_argcheck(L, n >= 0, 1, "randperm: expected a number of elements");
+    lsm_argcheck(L, n >= 0, 1, "randperm: expected a number of elements");
     sm_meta meta = {.dtype = SM_I64, .ndim = 1, .shape = {n}};
     int64_t *p = sm_i64(lsm_push_tensor(L, &meta, false));
     for (int64_t i = 0; i < n; i++) {

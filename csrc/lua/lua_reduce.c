@@ -23,14 +23,14 @@ static unsigned check_dims(lua_State *L, int arg, const sm_tensor *t) {
         lua_Integer d = lua_tointegerx(L, -1, &isnum);
         lua_pop(L, 1);
         if (!isnum || d == 0 || d > t->ndim || d < -t->ndim)
-            luaL_argerror(L, arg,
-                          lua_pushfstring(L,
-                                          "dimension %d of the list is out of range for "
-                                          "a %d-D tensor",
-                                          (int)i, t->ndim));
+            lsm_argerror(L, arg,
+                         lua_pushfstring(L,
+                                         "dimension %d of the list is out of range for "
+                                         "a %d-D tensor",
+                                         (int)i, t->ndim));
         unsigned bit = 1u << (d > 0 ? d - 1 : t->ndim + d);
         if (dims & bit)
-            luaL_argerror(
+            lsm_argerror(
                 L, arg, lua_pushfstring(L, "dimension %I appears twice", (LUAI_UACINT)d));
         dims |= bit;
     }
@@ -91,7 +91,7 @@ static int l_std(lua_State *L) {
 /* t:norm([p = 2], [dims], [keepdim]) */
 static int l_norm(lua_State *L) {
     float p = (float)luaL_optnumber(L, 2, 2);
-    luaL_argcheck(L, p >= 0, 2, "norm: p must not be negative");
+    lsm_argcheck(L, p >= 0, 2, "norm: p must not be negative");
     return reduce(L, SM_NORM, p, 3, 4);
 }
 
@@ -146,10 +146,10 @@ static int all_or_any(lua_State *L, bool any) {
     sm_tensor *t = lsm_check_tensor(L, 1), *dense;
     sm_error err;
     if (t->dtype != SM_U8)
-        return luaL_argerror(L, 1, "needs a uint8 mask");
+        return lsm_argerror(L, 1, "needs a uint8 mask");
     lsm_note_read(L, t, any ? "any" : "all");
     if (sm_tensor_contiguous(t, &dense, &err) != SM_OK)
-        return luaL_error(L, "%s", err.message);
+        return lsm_error(L, "%s", err.message);
     bool found = false; /* a 1 for any, a 0 for all */
     for (int64_t i = 0, n = sm_tensor_numel(dense); i < n && !found; i++)
         found = (sm_u8(dense)[i] != 0) == any;
@@ -190,7 +190,7 @@ static int l_cumsum(lua_State *L) {
 /* t:sort([dim = -1], [descending = false]): values and int64 positions. */
 static int l_sort(lua_State *L) {
     sm_tensor *t = lsm_check_tensor(L, 1);
-    luaL_argcheck(L, t->ndim > 0, 1, "sort: a 0-d tensor has nothing to sort");
+    lsm_argcheck(L, t->ndim > 0, 1, "sort: a 0-d tensor has nothing to sort");
     sm_topk_params p = {.k = -1, .descending = lua_toboolean(L, 3)};
     p.dim = lua_isnoneornil(L, 2) ? t->ndim - 1 : lsm_check_dim(L, 2, t->ndim);
     return lsm_apply1(L, &sm_op_topk, &p);
@@ -200,8 +200,8 @@ static int l_sort(lua_State *L) {
 static int l_topk(lua_State *L) {
     sm_tensor *t = lsm_check_tensor(L, 1);
     lua_Integer k = luaL_checkinteger(L, 2);
-    luaL_argcheck(L, t->ndim > 0, 1, "topk: a 0-d tensor has nothing to choose from");
-    luaL_argcheck(L, k >= 0, 2, "topk: k must not be negative");
+    lsm_argcheck(L, t->ndim > 0, 1, "topk: a 0-d tensor has nothing to choose from");
+    lsm_argcheck(L, k >= 0, 2, "topk: k must not be negative");
     sm_topk_params p = {.k = k,
                         .descending = lua_isnoneornil(L, 4) || lua_toboolean(L, 4)};
     p.dim = lua_isnoneornil(L, 3) ? t->ndim - 1 : lsm_check_dim(L, 3, t->ndim);

@@ -48,10 +48,10 @@ static const sm_tensor *check_layout(lua_State *L, int arg, const char *name,
     char text[SM_SHAPE_TEXT];
     const sm_tensor *t = lsm_check_tensor(L, arg);
     if (t->dtype != SM_F32 || t->ndim != ndim)
-        luaL_argerror(L, arg,
-                      lua_pushfstring(L, "%s: %s must be float32 %s, got %s %s", name,
-                                      operand, layout, sm_dtype_name(t->dtype),
-                                      sm_tensor_shape_text(text, t)));
+        lsm_argerror(L, arg,
+                     lua_pushfstring(L, "%s: %s must be float32 %s, got %s %s", name,
+                                     operand, layout, sm_dtype_name(t->dtype),
+                                     sm_tensor_shape_text(text, t)));
     return t;
 }
 
@@ -60,11 +60,11 @@ static int64_t check_option(lua_State *L, int arg, const char *name, const char 
                             int64_t least, int64_t otherwise) {
     const int64_t value = lsm_opt_integer_field(L, arg, key, otherwise);
     if (value < least || value > INT32_MAX)
-        luaL_argerror(L, arg,
-                      lua_pushfstring(L,
-                                      "%s: %s must be an integer from %I to 2^31 - 1, "
-                                      "got %I",
-                                      name, key, (LUAI_UACINT)least, (LUAI_UACINT)value));
+        lsm_argerror(L, arg,
+                     lua_pushfstring(L,
+                                     "%s: %s must be an integer from %I to 2^31 - 1, "
+                                     "got %I",
+                                     name, key, (LUAI_UACINT)least, (LUAI_UACINT)value));
     return value;
 }
 
@@ -79,9 +79,9 @@ static int64_t check_conv_padding(lua_State *L, int arg, int64_t span, int64_t s
     const char *text = lua_tostring(L, -1);
     const bool same = strcmp(text, "same") == 0;
     if (!same && strcmp(text, "valid") != 0)
-        luaL_argerror(L, arg, "conv1d: padding must be a number, 'same' or 'valid'");
+        lsm_argerror(L, arg, "conv1d: padding must be a number, 'same' or 'valid'");
     if (same && (stride != 1 || span % 2 != 0))
-        luaL_argerror(L, arg, "conv1d: padding 'same' needs stride 1 and an odd kernel");
+        lsm_argerror(L, arg, "conv1d: padding 'same' needs stride 1 and an odd kernel");
     lua_settop(L, arg);
     return same ? span / 2 : 0;
 }
@@ -94,27 +94,27 @@ static void check_fit(lua_State *L, const sm_tensor *x, const sm_tensor *w,
     sm_tensor_shape_text(ws, w);
     if (__builtin_mul_overflow(w->shape[1], p->groups, &channels) ||
         channels != x->shape[1])
-        luaL_argerror(L, 1,
-                      lua_pushfstring(L,
-                                      "conv1d: input %s has %I channels, weight %s with "
-                                      "groups = %I wants %I",
-                                      xs, (LUAI_UACINT)x->shape[1], ws,
-                                      (LUAI_UACINT)p->groups, (LUAI_UACINT)channels));
+        lsm_argerror(L, 1,
+                     lua_pushfstring(L,
+                                     "conv1d: input %s has %I channels, weight %s with "
+                                     "groups = %I wants %I",
+                                     xs, (LUAI_UACINT)x->shape[1], ws,
+                                     (LUAI_UACINT)p->groups, (LUAI_UACINT)channels));
     if (w->shape[0] % p->groups != 0)
-        luaL_argerror(L, 2,
-                      lua_pushfstring(L,
-                                      "conv1d: %I groups do not divide the %I output "
-                                      "channels of weight %s",
-                                      (LUAI_UACINT)p->groups, (LUAI_UACINT)w->shape[0],
-                                      ws));
+        lsm_argerror(L, 2,
+                     lua_pushfstring(L,
+                                     "conv1d: %I groups do not divide the %I output "
+                                     "channels of weight %s",
+                                     (LUAI_UACINT)p->groups, (LUAI_UACINT)w->shape[0],
+                                     ws));
     if (w->shape[2] < 1 || w->shape[2] > INT32_MAX ||
         p->dilation[1] * (w->shape[2] - 1) + 1 > x->shape[2] + 2 * p->padding[1])
-        luaL_argerror(L, 1,
-                      lua_pushfstring(L,
-                                      "conv1d: weight %s (dilation %I) does not fit into "
-                                      "input %s with padding %I",
-                                      ws, (LUAI_UACINT)p->dilation[1], xs,
-                                      (LUAI_UACINT)p->padding[1]));
+        lsm_argerror(L, 1,
+                     lua_pushfstring(L,
+                                     "conv1d: weight %s (dilation %I) does not fit into "
+                                     "input %s with padding %I",
+                                     ws, (LUAI_UACINT)p->dilation[1], xs,
+                                     (LUAI_UACINT)p->padding[1]));
 }
 
 /* F.conv1d(input, weight, [bias], [{stride =, padding =, dilation =, groups =}]): input
@@ -130,9 +130,9 @@ static int l_conv1d(lua_State *L) {
     const sm_tensor *w = check_layout(L, 2, "conv1d", "weight", 3, "[O,C/groups,K]");
     const sm_tensor *b = lsm_opt_tensor(L, 3);
     if (b && (b->dtype != SM_F32 || b->ndim != 1 || b->shape[0] != w->shape[0]))
-        return luaL_argerror(L, 3,
-                             lua_pushfstring(L, "conv1d: bias must be float32 [%I]",
-                                             (LUAI_UACINT)w->shape[0]));
+        return lsm_argerror(L, 3,
+                            lua_pushfstring(L, "conv1d: bias must be float32 [%I]",
+                                            (LUAI_UACINT)w->shape[0]));
     p.stride[0] = p.dilation[0] = 1;
     p.stride[1] = check_option(L, 4, "conv1d", "stride", 1, 1);
     p.dilation[1] = check_option(L, 4, "conv1d", "dilation", 1, 1);
@@ -154,19 +154,19 @@ static void check_windows(lua_State *L, const char *name, const sm_tensor *x,
                           const sm_pool_params *p) {
     char xs[SM_SHAPE_TEXT];
     if (p->padding[1] > p->kernel[1] / 2)
-        luaL_argerror(L, 2,
-                      lua_pushfstring(L,
-                                      "%s: padding must be from 0 to half the "
-                                      "kernel_size (%I), got %I",
-                                      name, (LUAI_UACINT)p->kernel[1],
-                                      (LUAI_UACINT)p->padding[1]));
+        lsm_argerror(L, 2,
+                     lua_pushfstring(L,
+                                     "%s: padding must be from 0 to half the "
+                                     "kernel_size (%I), got %I",
+                                     name, (LUAI_UACINT)p->kernel[1],
+                                     (LUAI_UACINT)p->padding[1]));
     if (p->dilation[1] * (p->kernel[1] - 1) + 1 > x->shape[2] + 2 * p->padding[1])
-        luaL_argerror(L, 1,
-                      lua_pushfstring(L,
-                                      "%s: a window of %I is larger than input %s with "
-                                      "its padding",
-                                      name, (LUAI_UACINT)p->kernel[1],
-                                      sm_tensor_shape_text(xs, x)));
+        lsm_argerror(L, 1,
+                     lua_pushfstring(L,
+                                     "%s: a window of %I is larger than input %s with "
+                                     "its padding",
+                                     name, (LUAI_UACINT)p->kernel[1],
+                                     sm_tensor_shape_text(xs, x)));
 }
 
 static int pool1d(lua_State *L, const sm_op *op, const char *name,
@@ -212,9 +212,9 @@ static int adaptive_pool1d(lua_State *L, const char *name, const sm_op *op,
     char xs[SM_SHAPE_TEXT];
     const sm_tensor *x = check_layout(L, 1, name, "input", 3, "[N,C,L]");
     if (x->shape[2] < 1)
-        return luaL_argerror(L, 1,
-                             lua_pushfstring(L, "%s: nothing to pool in input %s", name,
-                                             sm_tensor_shape_text(xs, x)));
+        return lsm_argerror(L, 1,
+                            lua_pushfstring(L, "%s: nothing to pool in input %s", name,
+                                            sm_tensor_shape_text(xs, x)));
     reshape_arg(L, 1, true);
     lua_settop(L, 1);
     lsm_apply1(L, op, params);
@@ -224,10 +224,10 @@ static int adaptive_pool1d(lua_State *L, const char *name, const sm_op *op,
 static int64_t check_bins(lua_State *L, const char *name) {
     const lua_Integer size = luaL_checkinteger(L, 2);
     if (size < 1 || size > INT32_MAX)
-        luaL_argerror(
-            L, 2,
-            lua_pushfstring(L, "%s: output_size must be from 1 to 2^31 - 1, got %I", name,
-                            (LUAI_UACINT)size));
+        lsm_argerror(L, 2,
+                     lua_pushfstring(L,
+                                     "%s: output_size must be from 1 to 2^31 - 1, got %I",
+                                     name, (LUAI_UACINT)size));
     return size;
 }
 
@@ -257,7 +257,7 @@ static int l_embedding(lua_State *L) {
         const int64_t row = luaL_checkinteger(L, 3), rows = w->ndim > 0 ? w->shape[0] : 0;
         p.padding = row < 0 && row >= -rows ? rows + 1 + row : row;
         if (p.padding < 1 || p.padding > rows)
-            return luaL_argerror(
+            return lsm_argerror(
                 L, 3,
                 lua_pushfstring(L, "embedding: padding_idx %I is out of range 1..%I",
                                 (LUAI_UACINT)row, (LUAI_UACINT)rows));
@@ -278,9 +278,9 @@ static void push_tensor_field(lua_State *L, int arg, const char *key) {
     if (!lua_istable(L, arg))
         lua_pushnil(L);
     else if (lua_getfield(L, arg, key) != LUA_TNIL && !lsm_to_tensor(L, -1))
-        luaL_argerror(L, arg,
-                      lua_pushfstring(L, "recurrent: %s must be a tensor, got %s", key,
-                                      luaL_tolstring(L, -1, NULL)));
+        lsm_argerror(L, arg,
+                     lua_pushfstring(L, "recurrent: %s must be a tensor, got %s", key,
+                                     luaL_tolstring(L, -1, NULL)));
 }
 
 /* F.recurrent(kind, input, weight_ih, weight_hh, [bias_ih], [bias_hh], [{h0 =, c0 =,

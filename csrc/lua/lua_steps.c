@@ -8,7 +8,7 @@
 /* ---- fields of the table at the top of the stack ---- */
 
 static int wrong_field(lua_State *L, const char *key, const char *expected) {
-    return luaL_error(L, "a step's field '%s' must be %s", key, expected);
+    return lsm_error(L, "a step's field '%s' must be %s", key, expected);
 }
 
 static double number(lua_State *L, const char *key, double otherwise) {
@@ -116,7 +116,7 @@ static int name_of(lua_State *L, const char *key, const char *const *names,
         if (strcmp(name, names[i]) == 0)
             found = i;
     if (found < 0)
-        luaL_error(L, "a step's field '%s' cannot be '%s'", key, name ? name : "nil");
+        lsm_error(L, "a step's field '%s' cannot be '%s'", key, name ? name : "nil");
     lua_pop(L, 1);
     return found;
 }
@@ -318,7 +318,7 @@ void lsm_read_step(lua_State *L, sm_step *step) {
     _Static_assert(sizeof kinds / sizeof *kinds == SM_STEP_COUNT + 1,
                    "a name for each kind");
     if (!lua_istable(L, -1))
-        luaL_error(L, "a step must be a table, got %s", luaL_typename(L, -1));
+        lsm_error(L, "a step must be a table, got %s", luaL_typename(L, -1));
     memset(step, 0, sizeof *step);
     step->kind = (sm_step_kind)name_of(L, "kind", kinds, -1);
     lua_getfield(L, -1, "name");
@@ -328,6 +328,6 @@ void lsm_read_step(lua_State *L, sm_step *step) {
     step->fill = values(L, "fill", 0);
     step->mode = (sm_interpolation)name_of(L, "mode", interpolations, SM_BILINEAR);
     if (step->mode != SM_NEAREST && step->mode != SM_BILINEAR)
-        luaL_error(L, "%s: interpolation must be 'nearest' or 'bilinear'", step->name);
+        lsm_error(L, "%s: interpolation must be 'nearest' or 'bilinear'", step->name);
     read_kind(L, step);
 }

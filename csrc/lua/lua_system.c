@@ -52,7 +52,7 @@ static int l_path_kind(lua_State *L) {
 static int l_load_idx(lua_State *L) {
     const char *path = lsm_check_path(L, 1);
     lua_Integer max_bytes = luaL_optinteger(L, 2, (lua_Integer)1 << 30);
-    luaL_argcheck(L, max_bytes > 0, 2, "max_bytes must be positive");
+    lsm_argcheck(L, max_bytes > 0, 2, "max_bytes must be positive");
     sm_tensor **box = lsm_push_box(L);
     sm_error err;
     sm_status status = sm_idx_load(path, (size_t)max_bytes, box, &err);

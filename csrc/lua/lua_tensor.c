@@ -32,9 +32,9 @@ static void find_shape(lua_State *L, nested *n) {
     lua_pushvalue(L, n->arg);
     while (lua_type(L, -1) == LUA_TTABLE) {
         if (n->meta.ndim == SM_MAX_DIMS)
-            luaL_argerror(L, n->arg,
-                          lua_pushfstring(L, "tensor: tables nest deeper than %d levels",
-                                          SM_MAX_DIMS));
+            lsm_argerror(L, n->arg,
+                         lua_pushfstring(L, "tensor: tables nest deeper than %d levels",
+                                         SM_MAX_DIMS));
         lua_Unsigned size = lua_rawlen(L, -1);
         n->meta.shape[n->meta.ndim++] = (int64_t)size;
         if (size == 0)
@@ -55,10 +55,10 @@ static void store(lua_State *L, nested *n, int depth, const int64_t *index) {
     int isnum = 1;
     int64_t whole = boolean ? (int64_t)value : lua_tointegerx(L, -1, &isnum);
     if (!isnum || (n->meta.dtype == SM_U8 && (whole < 0 || whole > 255)))
-        luaL_argerror(L, n->arg,
-                      lua_pushfstring(L, "tensor: element %s is %f, which is no %s",
-                                      place(text, depth, index), value,
-                                      sm_dtype_name(n->meta.dtype)));
+        lsm_argerror(L, n->arg,
+                     lua_pushfstring(L, "tensor: element %s is %f, which is no %s",
+                                     place(text, depth, index), value,
+                                     sm_dtype_name(n->meta.dtype)));
     if (n->meta.dtype == SM_I64)
         sm_i64(n->tensor)[n->at++] = whole;
     else
@@ -72,20 +72,19 @@ static void check_sequence(lua_State *L, const nested *n, int depth,
     char text[SM_SHAPE_TEXT], shape[SM_SHAPE_TEXT];
     int64_t size = (int64_t)lua_rawlen(L, -1), keys = 0;
     if (size != n->meta.shape[depth])
-        luaL_argerror(
-            L, n->arg,
-            lua_pushfstring(L,
-                            "tensor: ragged table: %s has %I elements, shape %s wants %I",
-                            depth ? place(text, depth, index) : "it", (LUAI_UACINT)size,
-                            sm_shape_text(shape, n->meta.ndim, n->meta.shape),
-                            (LUAI_UACINT)n->meta.shape[depth]));
+        lsm_argerror(L, n->arg,
+                     lua_pushfstring(
+                         L, "tensor: ragged table: %s has %I elements, shape %s wants %I",
+                         depth ? place(text, depth, index) : "it", (LUAI_UACINT)size,
+                         sm_shape_text(shape, n->meta.ndim, n->meta.shape),
+                         (LUAI_UACINT)n->meta.shape[depth]));
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1))
         keys++;
     if (keys != size)
-        luaL_argerror(L, n->arg,
-                      lua_pushfstring(L, "tensor: %s has holes or keys other than 1..%I",
-                                      depth ? place(text, depth, index) : "the table",
-                                      (LUAI_UACINT)size));
+        lsm_argerror(L, n->arg,
+                     lua_pushfstring(L, "tensor: %s has holes or keys other than 1..%I",
+                                     depth ? place(text, depth, index) : "the table",
+                                     (LUAI_UACINT)size));
 }
 
 /* Stores the value on the top of the stack, which lies at `depth`. */
@@ -97,13 +96,13 @@ static void fill_nested(lua_State *L, nested *n, int depth, int64_t *index) {
         return;
     }
     if (depth == n->meta.ndim || type != LUA_TTABLE)
-        luaL_argerror(L, n->arg,
-                      lua_pushfstring(
-                          L, "tensor: element %s is a %s, expected a %s%s",
-                          place(text, depth, index),
-                          lsm_to_tensor(L, -1) ? "tensor" : lua_typename(L, type),
-                          depth == n->meta.ndim ? "number" : "table",
-                          lsm_to_tensor(L, -1) ? " (siamese.stack joins tensors)" : ""));
+        lsm_argerror(L, n->arg,
+                     lua_pushfstring(
+                         L, "tensor: element %s is a %s, expected a %s%s",
+                         place(text, depth, index),
+                         lsm_to_tensor(L, -1) ? "tensor" : lua_typename(L, type),
+                         depth == n->meta.ndim ? "number" : "table",
+                         lsm_to_tensor(L, -1) ? " (siamese.stack joins tensors)" : ""));
     check_sequence(L, n, depth, index);
     for (int64_t i = 1; i <= n->meta.shape[depth]; i++) {
         index[depth] = i;
@@ -118,7 +117,7 @@ sm_tensor *lsm_push_nested(lua_State *L, int arg, sm_dtype dtype) {
     int64_t index[SM_MAX_DIMS + 1] = {0};
     int type = lua_type(L, arg);
     if (type != LUA_TTABLE && !is_leaf(L, type))
-        luaL_typeerror(L, arg, "number or table of numbers");
+        lsm_typeerror(L, arg, "number or table of numbers");
     if (type == LUA_TTABLE)
         find_shape(L, &n);
     n.tensor = lsm_push_tensor(L, &n.meta, true);
@@ -147,7 +146,7 @@ static creation check_creation(lua_State *L, int arg, sm_dtype dtype) {
         const char *name = lua_tostring(L, -1);
         int found = name ? sm_dtype_by_name(name) : -1;
         if (found < 0)
-            luaL_argerror(
+            lsm_argerror(
                 L, arg,
                 lua_pushfstring(L, "dtype must be float32, int64 or uint8, got '%s'",
                                 luaL_tolstring(L, -1, NULL)));
@@ -156,7 +155,7 @@ static creation check_creation(lua_State *L, int arg, sm_dtype dtype) {
     lua_pop(L, 1);
     c.requires_grad = lsm_opt_boolean_field(L, arg, "requires_grad", false);
     if (c.requires_grad && c.dtype != SM_F32)
-        luaL_argerror(L, arg, "only float32 tensors can require a gradient");
+        lsm_argerror(L, arg, "only float32 tensors can require a gradient");
     return c;
 }
 
@@ -165,10 +164,10 @@ static sm_tensor *push_from_shape(lua_State *L, int arg, bool zeros) {
     sm_meta meta = {0};
     int options = lsm_check_shape(L, arg, &meta.ndim, meta.shape);
     if (options == arg && !lua_isnoneornil(L, arg))
-        luaL_typeerror(L, arg, "sizes");
+        lsm_typeerror(L, arg, "sizes");
     if (options > arg && !lua_isnoneornil(L, options) &&
         lua_type(L, options) != LUA_TTABLE)
-        luaL_typeerror(L, options, "table of options");
+        lsm_typeerror(L, options, "table of options");
     creation c = check_creation(L, options, SM_F32);
     meta.dtype = c.dtype;
     sm_tensor *t = lsm_push_tensor(L, &meta, zeros);
@@ -239,9 +238,9 @@ static int l_arange(lua_State *L) {
     double stop = lua_tonumber(L, numbers > 1 ? 2 : 1);
     double step = numbers > 2 ? lua_tonumber(L, 3) : 1;
     creation c = check_creation(L, numbers + 1, SM_F32);
-    luaL_argcheck(L, step != 0 && step == step, 3, "step must not be 0");
+    lsm_argcheck(L, step != 0 && step == step, 3, "step must not be 0");
     double count = ceil((stop - start) / step);
-    luaL_argcheck(L, count < 0x1p53, 1, "the range is too long");
+    lsm_argcheck(L, count < 0x1p53, 1, "the range is too long");
     sm_meta meta = {
         .dtype = c.dtype, .ndim = 1, .shape = {count > 0 ? (int64_t)count : 0}};
     sm_tensor *t = lsm_push_tensor(L, &meta, true);
@@ -266,7 +265,7 @@ static int l_eye(lua_State *L) {
     sm_tensor *t = lsm_push_tensor(L, &meta, true), *diagonal;
     sm_error err;
     if (sm_tensor_alias(t, &diagonal, &err) != SM_OK)
-        return luaL_error(L, "%s", err.message);
+        return lsm_error(L, "%s", err.message);
     diagonal->ndim = 1;
     diagonal->stride[0] = n + 1;
     sm_tensor_fill(diagonal, 1);
@@ -323,7 +322,7 @@ static int l_item(lua_State *L) {
     char text[SM_SHAPE_TEXT];
     sm_tensor *t = lsm_check_tensor(L, 1);
     if (sm_tensor_numel(t) != 1)
-        return luaL_argerror(
+        return lsm_argerror(
             L, 1,
             lua_pushfstring(L, "item: needs a tensor of one element, got shape %s",
                             sm_tensor_shape_text(text, t)));
@@ -397,7 +396,7 @@ static int l_is_tensor(lua_State *L) {
 /* #t: the size of the first dimension. */
 static int l_len(lua_State *L) {
     sm_tensor *t = lsm_check_tensor(L, 1);
-    luaL_argcheck(L, t->ndim > 0, 1, "a 0-d tensor has no length");
+    lsm_argcheck(L, t->ndim > 0, 1, "a 0-d tensor has no length");
     lua_pushinteger(L, t->shape[0]);
     return 1;
 }

@@ -209,7 +209,7 @@ void lsm_check_change(lua_State *L, const sm_tensor *t, const char *what) {
     sm_error err;
     const lsm_state *state = lsm_get_state(L);
     if (sm_check_inplace(t, what, &err) != SM_OK)
-        luaL_error(L, "%s", err.message);
+        lsm_error(L, "%s", err.message);
     if (state->tracing && is_seen(state, t))
         tell_of(L, "changed", t, what);
 }
@@ -286,7 +286,7 @@ static int l_trace(lua_State *L) {
     luaL_checktype(L, 1, LUA_TFUNCTION);
     luaL_checkany(L, 2);
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &callback_key) != LUA_TNIL)
-        return luaL_error(L, "trace: a trace is running");
+        return lsm_error(L, "trace: a trace is running");
     lua_pop(L, 1);
     lua_pushvalue(L, 1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &callback_key);

@@ -14,7 +14,7 @@ static sm_reshape_params check_sizes(lua_State *L) {
     sm_reshape_params p = {0};
     lsm_check_tensor(L, 1);
     if (lsm_check_shape(L, 2, &p.ndim, p.shape) <= lua_gettop(L))
-        luaL_typeerror(L, p.ndim + 2, "sizes");
+        lsm_typeerror(L, p.ndim + 2, "sizes");
     return p;
 }
 
@@ -53,13 +53,13 @@ static int l_flatten(lua_State *L) {
     int from = lua_isnoneornil(L, 2) || t->ndim == 0 ? 0 : lsm_check_dim(L, 2, t->ndim);
     int to = lua_isnoneornil(L, 3) || t->ndim == 0 ? t->ndim - 1
                                                    : lsm_check_dim(L, 3, t->ndim);
-    luaL_argcheck(L, t->ndim == 0 || from <= to, 3, "flatten: ends before it starts");
+    lsm_argcheck(L, t->ndim == 0 || from <= to, 3, "flatten: ends before it starts");
     for (int d = 0; d < t->ndim; d++) {
         if (d <= from || d > to)
             meta.shape[meta.ndim++] = t->shape[d];
         else if (!sm_mul_i64(meta.shape[meta.ndim - 1], t->shape[d],
                              &meta.shape[meta.ndim - 1]))
-            return luaL_argerror(L, 1, "flatten: the product of the sizes overflows");
+            return lsm_argerror(L, 1, "flatten: the product of the sizes overflows");
     }
     if (t->ndim == 0)
         meta.shape[meta.ndim++] = 1;
@@ -81,8 +81,8 @@ static int l_squeeze(lua_State *L) {
 static int l_unsqueeze(lua_State *L) {
     sm_tensor *t = lsm_check_tensor(L, 1);
     sm_meta meta = {.ndim = 0};
-    luaL_argcheck(L, t->ndim < SM_MAX_DIMS, 1,
-                  "unsqueeze: the tensor has the most dimensions already");
+    lsm_argcheck(L, t->ndim < SM_MAX_DIMS, 1,
+                 "unsqueeze: the tensor has the most dimensions already");
     int at = lsm_check_dim(L, 2, t->ndim + 1);
     for (int d = 0; d <= t->ndim; d++) {
         if (d == at)
@@ -125,10 +125,10 @@ static int l_t(lua_State *L) {
     char text[SM_SHAPE_TEXT];
     sm_tensor *t = lsm_check_tensor(L, 1);
     if (t->ndim > 2)
-        return luaL_argerror(
-            L, 1,
-            lua_pushfstring(L, "t: needs at most 2 dimensions, got shape %s",
-                            sm_tensor_shape_text(text, t)));
+        return lsm_argerror(L, 1,
+                            lua_pushfstring(L,
+                                            "t: needs at most 2 dimensions, got shape %s",
+                                            sm_tensor_shape_text(text, t)));
     return swap(L, t->ndim, 0, t->ndim - 1);
 }
 
@@ -170,7 +170,7 @@ static int l_select(lua_State *L) {
 /* t:unbind([dim]): a table of the elements along a dimension (the first by default). */
 static int l_unbind(lua_State *L) {
     sm_tensor *t = lsm_check_tensor(L, 1);
-    luaL_argcheck(L, t->ndim > 0, 1, "unbind: a 0-d tensor has no dimensions");
+    lsm_argcheck(L, t->ndim > 0, 1, "unbind: a 0-d tensor has no dimensions");
     sm_select_params p = {.dim =
                               lua_isnoneornil(L, 2) ? 0 : lsm_check_dim(L, 2, t->ndim)};
     int64_t size = t->shape[p.dim];

@@ -22,9 +22,9 @@ end
 
 local function check_text(what, text)
    if type(text) ~= "string" then
-      error(("siamese.save: %s must be strings, got a %s"):format(what, type(text)), 3)
+      core.raise(("siamese.save: %s must be a string, got %s"):format(what, options.text(text)))
    elseif text:find("\0", 1, true) or not utf8.len(text) then
-      error(("siamese.save: %s must be UTF-8 without zero bytes, got %q"):format(what, text), 3)
+      core.raise(("siamese.save: %s must be UTF-8 without zero bytes, got %q"):format(what, text))
    end
 end
 
@@ -44,7 +44,7 @@ end
 local function as_lists(state)
    local names, tensors = {}, {}
    for name, tensor in pairs(state) do
-      check_text("names", name)
+      check_text("a name", name)
       if name == "__metadata__" then
          error("siamese.save: the format keeps the name '__metadata__' for itself", 3)
       elseif not core.is_tensor(tensor) then
@@ -77,12 +77,12 @@ end
 local function metadata_lists(all)
    local keys, values = {}, {}
    for key in pairs(all) do
-      check_text("keys of metadata", key)
+      check_text("a key of metadata", key)
       keys[#keys + 1] = key
    end
    table.sort(keys)
    for i, key in ipairs(keys) do
-      check_text("values of metadata", all[key])
+      check_text(("metadata's '%s'"):format(key), all[key])
       values[i] = all[key]
    end
    return keys, values
@@ -170,7 +170,8 @@ local function build(model, bytes)
 end
 
 --- Makes the module of a file that `siamese.save` wrote with it: the same layers, weights, preprocessing,
--- calibration and mode (training or evaluation), bit by bit.
+-- calibration and mode (training or evaluation), bit by bit. What was frozen is not kept: freeze it again to
+-- train on.
 -- @tparam string path
 -- @treturn[1] Module
 -- @treturn[1] table metadata
@@ -188,8 +189,8 @@ function M.load_model(path)
    end
    local card, why = metadata.read(about)
    if not card or not card.model then
-      return nil, ("%s: %s"):format(path, why or "does not say how its model was built; build one, and "
-         .. "load the file into that")
+      return nil, ("%s: %s"):format(path, why or ("does not say how its model was built%s; build one, and "
+         .. "load the file into that"):format(card and card.why and " (" .. card.why .. ")" or ""))
    end
    require "siamese.models" -- what records may name
    local module

@@ -13,19 +13,17 @@ local M = {}
 M.KEY = "siamese.model"
 
 local FORMAT = 1
-local KNOWN = { format = true, model = true, preprocess = true, training = true,
+local KNOWN = { format = true, model = true, why = true, preprocess = true, training = true,
    calibration = true }
 
---- The text for a module; nil where there is nothing to say.
+--- The text for a module. Of one that nothing can build again it says why.
 -- @tparam Module module
--- @treturn ?string
+-- @treturn string
 function M.write(module)
-   local model, preprocess = record.of(module), Preprocess.of(module)
+   local model, why = record.of(module)
+   local preprocess = Preprocess.of(module)
    local calibrated = calibration.is(module.calibration) and module.calibration or nil
-   if not model and not preprocess and not calibrated then
-      return nil
-   end
-   return json.encode{ format = FORMAT, model = model or nil, training = module.training,
+   return json.encode{ format = FORMAT, model = model, why = why, training = module.training,
       preprocess = preprocess and preprocess:options() or nil,
       calibration = calibrated and calibrated:options() }
 end
@@ -43,13 +41,15 @@ local function check(card)
    end
    if card.training ~= nil and type(card.training) ~= "boolean" then
       return "training is neither true nor false"
+   elseif card.why ~= nil and type(card.why) ~= "string" then
+      return "why is no string"
    end
 end
 
 --- Reads the text among a file's metadata.
 -- @tparam table about metadata: strings by string
--- @treturn[1] table `model` (for `record.build`, not yet checked), `preprocess` (a Preprocess),
---   `calibration` (a Calibration), `training`; each may be nil
+-- @treturn[1] table `model` (for `record.build`, not yet checked), `why` there is none, `preprocess` (a
+--   Preprocess), `calibration` (a Calibration), `training`; each may be nil
 -- @treturn[2] nil if there is no such text
 -- @treturn[3] nil
 -- @treturn[3] string message: what is wrong with it

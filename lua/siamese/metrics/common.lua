@@ -39,13 +39,11 @@ function M.check_distance(name, distance, functions)
       functions and "," or " or", functions and " or a function" or "", tostring(distance)), 3)
 end
 
---- Calls f; what it raises is raised at the caller's caller, without the C function's own words for its
--- arguments ("bad argument #1 to '?' (...)").
+--- Calls f; what it raises is raised in the name of the function that the script called.
 function M.blame(name, f, ...)
    local results = table.pack(pcall(f, ...))
    if not results[1] then
-      local text = tostring(results[2])
-      error(("%s: %s"):format(name, text:match("^bad argument #%d+ to '[^']*' %((.*)%)$") or text), 3)
+      core.raise(("%s: %s"):format(name, (tostring(results[2]):gsub("^[^\n:]+:%d+: ", ""))))
    end
    return table.unpack(results, 2, results.n)
 end

@@ -59,7 +59,7 @@ local BUILDER = { spec = options.extend(parts.IMAGE, { shortcut = "A" }), heads 
 local CLASS = { spec = options.extend(BUILDER.spec, { depth = options.required }) }
 
 function BUILDER.check(name, o, level)
-   options.check_choice(name, o, "shortcut", { "A", "B" }, level)
+   options.check_choice(name, o, "shortcut", { "A", "B" }, level + 1)
 end
 
 function CLASS.check(name, o, level)

@@ -50,7 +50,7 @@ function Sized:describe(name, o, steps, map, out_features)
 end
 
 function Sized:forward(x)
-   parts.check_input(self, x, 3)
+   parts.check_input(self, x)
    local map = map_of({ x:size(3), x:size(4) }, self.steps)
    if self.map and (map[1] ~= self.map[1] or map[2] ~= self.map[2]) then
       error(("%s: an input [%s] gives %d x %d values a channel, and the linear layer takes %d x %d: build it "

@@ -213,7 +213,7 @@ local WITH_AUXILIARY = { 299, 299 }
 
 --- x [N,C,H,W] to [N,out_features], and the auxiliary classifier's output behind it.
 function M.InceptionV3:forward(x)
-   parts.check_input(self, x, 3, self.training and self.AuxLogits and WITH_AUXILIARY)
+   parts.check_input(self, x, self.training and self.AuxLogits and WITH_AUXILIARY)
    return self:forward_head(self:forward_features(x))
 end
 

@@ -94,21 +94,23 @@ local function size_text(size)
    return size[1] == size[2] and "at least " .. size[1] or ("at least %d and %d"):format(size[1], size[2])
 end
 
---- Raises, as if in the network's caller, unless x is [N,C,H,W] with the network's channels and no smaller
--- than its arithmetic allows: `least`, or what the network says.
-function M.check_input(net, x, level, least)
+--- Raises, in the script that called the network, unless x is [N,C,H,W] with the network's channels and no
+-- smaller than its arithmetic allows: `least`, or what the network says.
+function M.check_input(net, x, least)
    if not core.is_tensor(x) then
-      error(("%s: expected a tensor, got %s"):format(net.model, type(x)), level)
+      core.raise(("%s: expected a tensor, got %s"):format(net.model, type(x)))
    end
    local shape = x.shape
    local text = "[" .. table.concat(shape, ",") .. "]"
    if #shape ~= 4 or shape[2] ~= net.in_channels then
-      error(("%s: the input must be [N,%d,H,W], got %s"):format(net.model, net.in_channels, text), level)
+      core.raise(("%s: the input must be [N,%d,H,W], got %s"):format(net.model, net.in_channels, text))
+   elseif x.dtype ~= "float32" then
+      core.raise(("%s: the input must be float32, got %s"):format(net.model, x.dtype))
    end
    least = least or net.minimum_size
    if shape[3] < least[1] or shape[4] < least[2] then
-      error(("%s: the input %s is too small: its height and width must be %s"):format(net.model, text,
-         size_text(least)), level)
+      core.raise(("%s: the input %s is too small: its height and width must be %s"):format(net.model, text,
+         size_text(least)))
    end
 end
 
@@ -127,7 +129,7 @@ end
 
 --- x [N,C,H,W] to [N,out_features].
 function Network:forward(x)
-   M.check_input(self, x, 3)
+   M.check_input(self, x)
    return self:forward_head(self:forward_features(x))
 end
 

@@ -71,7 +71,7 @@ function M.Bottleneck:forward(x)
 end
 
 local function check_residual(name, o, level)
-   options.check_boolean(name, o, "zero_init_residual", level)
+   options.check_boolean(name, o, "zero_init_residual", level + 1)
 end
 
 local BUILDER = { spec = options.extend(parts.IMAGE, { zero_init_residual = false }),

@@ -72,10 +72,10 @@ end
 
 local function check_input(self, x)
    if not core.is_tensor(x) then
-      error(("%s: expected a tensor, got %s"):format(self.model, type(x)), 3)
+      core.raise(("%s: expected a tensor, got %s"):format(self.model, type(x)))
    elseif x:dim() ~= 3 or x:size(3) ~= self.in_features or x:size(2) < 1 then
-      error(("%s: the input must be [N,T,%d], got [%s]"):format(self.model, self.in_features,
-         table.concat(x.shape, ",")), 3)
+      core.raise(("%s: the input must be [N,T,%d], got [%s]"):format(self.model, self.in_features,
+         table.concat(x.shape, ",")))
    end
 end
 

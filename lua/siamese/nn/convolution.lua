@@ -57,13 +57,11 @@ function M.Conv1d:init(opts)
    end
    options.check_choice(name, o, "padding_mode", { "zeros", "reflect", "replicate", "circular" }, 4)
    self.options = o
-   self.call_options = { stride = o.stride, padding = o.padding, dilation = o.dilation,
+   local around, mode = parts.padding_apart(name, o, { 1, o.kernel_size }, { 1, o.stride },
+      { 1, o.dilation }, 4)
+   self.around, self.around_mode = around and { around[1], around[2] }, mode
+   self.call_options = { stride = o.stride, padding = around and 0 or o.padding, dilation = o.dilation,
       groups = o.groups }
-   if o.padding_mode ~= "zeros" then
-      local padding = type(o.padding) == "string" and o.padding or { 0, o.padding }
-      local around = parts.padding_around(padding, { 1, o.kernel_size }, { 1, o.dilation })
-      self.around, self.call_options.padding = { around[1], around[2] }, 0
-   end
    self.weight = parts.parameter{ o.out_channels, o.in_channels // o.groups, o.kernel_size }
    if o.bias then
       self.bias = parts.parameter{ o.out_channels }
@@ -73,7 +71,7 @@ end
 
 function M.Conv1d:forward(x)
    if self.around then
-      x = F.pad(x, self.around, self.options.padding_mode)
+      x = F.pad(x, self.around, self.around_mode)
    end
    return F.conv1d(x, self.weight, self.bias, self.call_options)
 end

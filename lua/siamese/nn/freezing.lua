@@ -6,6 +6,7 @@
 -- Parts are named by Lua patterns that names of parameters and modules begin with. A pattern that fits a
 -- whole name (`layer1`) means that part and what is in it, and no other that begins alike (`layer10`).
 -- @module siamese.nn.freezing
+local core = require "siamese.core"
 local Module = require "siamese.nn.module"
 local options = require "siamese.options"
 
@@ -19,18 +20,17 @@ local function fit(pattern, name)
    return (last == #name or name:sub(last, last + 1):find(".", 1, true)) and 2 or 1
 end
 
---- Sets of the parameters and the modules that a pattern means, and the number of parameters; raises at
--- `level` if there is none.
-local function find_part(self, method, pattern, level)
+--- Sets of the parameters and the modules that a pattern means; raises if there is no parameter.
+local function find_part(self, method, pattern)
    if type(pattern) ~= "string" then
-      error(("%s: a pattern must be a string, got %s"):format(method, type(pattern)), level)
+      core.raise(("%s: a pattern must be a string, got %s"):format(method, type(pattern)))
    end
    local best, found = 1, {}
    local function look(name, thing)
       local well_formed, how = pcall(fit, pattern, name)
       if not well_formed then
-         error(("%s: '%s' is no Lua pattern: %s"):format(method, pattern, how:match("malformed.*") or how),
-            level + 1)
+         core.raise(("%s: '%s' is no Lua pattern: %s"):format(method, pattern,
+            how:match("malformed.*") or how))
       end
       if how > best then
          best, found = how, {}
@@ -50,7 +50,7 @@ local function find_part(self, method, pattern, level)
       count = count + (found[tensor] and 1 or 0)
    end
    if count == 0 then
-      error(("%s: no parameter's name begins with '%s'"):format(method, pattern), level)
+      core.raise(("%s: no parameter's name begins with '%s'"):format(method, pattern))
    end
    return found
 end
@@ -59,7 +59,7 @@ end
 local function find_parts(self, method, patterns)
    local all = {}
    for _, pattern in ipairs(patterns) do
-      for thing in pairs(find_part(self, method, pattern, 5)) do
+      for thing in pairs(find_part(self, method, pattern)) do
          all[thing] = true
       end
    end

@@ -47,11 +47,10 @@ function M.Conv2d:init(opts)
    self.options = o
    options.check_choice(name, o, "padding_mode", { "zeros", "reflect", "replicate", "circular" }, 4)
    local dilation = options.check_pair(name, o, "dilation", 1, 4)
-   if o.padding_mode ~= "zeros" then
-      self.around, padding = parts.padding_around(padding, kernel, dilation), 0
-   end
-   self.call_options = { stride = options.check_pair(name, o, "stride", 1, 4), padding = padding,
-      dilation = dilation, groups = o.groups }
+   local stride = options.check_pair(name, o, "stride", 1, 4)
+   self.around, self.around_mode = parts.padding_apart(name, o, kernel, stride, dilation, 4)
+   self.call_options = { stride = stride, padding = self.around and 0 or padding, dilation = dilation,
+      groups = o.groups }
    self.fused_options = {}
    for _, activation in ipairs{ "relu", "relu6" } do
       self.fused_options[activation] = options.extend(self.call_options, { activation = activation })
@@ -63,9 +62,9 @@ function M.Conv2d:init(opts)
    start(self.weight, self.bias, o.in_channels // o.groups * kernel[1] * kernel[2])
 end
 
---- The input with what `padding_mode` puts around it; x itself where that is zeros.
+--- The input with what lies around it; x itself where the op's own zeros will do.
 function M.Conv2d:pad(x)
-   return self.around and F.pad(x, self.around, self.options.padding_mode) or x
+   return self.around and F.pad(x, self.around, self.around_mode) or x
 end
 
 function M.Conv2d:forward(x, fused)

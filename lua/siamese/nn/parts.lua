@@ -38,6 +38,26 @@ function M.padding_around(padding, kernel, dilation)
    return around
 end
 
+--- What a convolution has to pad its input with before the op, which itself puts as many zeros ahead as
+-- behind: nil, or what F.pad wants and its mode. Raises at `level` for "same" and steps that make it less.
+-- @tparam table o the layer's options; `padding` a string or {height, width}
+-- @tparam {int,int} kernel
+-- @tparam {int,int} stride
+-- @tparam {int,int} dilation
+function M.padding_apart(name, o, kernel, stride, dilation, level)
+   local same = o.padding == "same"
+   if same and (stride[1] ~= 1 or stride[2] ~= 1) then
+      error(("%s: padding 'same' needs stride 1, got %s"):format(name, options.text(o.stride)), level)
+   end
+   local odd = dilation[1] * (kernel[1] - 1) % 2 + dilation[2] * (kernel[2] - 1) % 2
+   if o.padding_mode == "zeros" and not (same and odd > 0) then
+      return nil
+   end
+   local padding = type(o.padding) == "number" and { o.padding, o.padding } or o.padding
+   local mode = o.padding_mode == "zeros" and "constant" or o.padding_mode
+   return M.padding_around(padding, kernel, dilation), mode
+end
+
 --- Raises unless o.dim is the number of a dimension.
 function M.check_dim(name, o, level)
    if math.type(o.dim) ~= "integer" or o.dim == 0 then

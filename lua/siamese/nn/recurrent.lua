@@ -28,10 +28,15 @@ local function shape_text(t)
    return "[" .. table.concat(t.shape, ",") .. "]"
 end
 
+local MOST_LAYERS = 1000 -- of a file that lies, all would be made before its weights are missed
+
 local function check_options(name, o)
    options.check_count(name, o, "input_size", 1, 5)
    options.check_count(name, o, "hidden_size", 1, 5)
    options.check_count(name, o, "num_layers", 1, 5)
+   if o.num_layers > MOST_LAYERS then
+      error(("%s: num_layers must be at most %d, got %d"):format(name, MOST_LAYERS, o.num_layers), 4)
+   end
    options.check_number(name, o, "dropout", 0, 1, 5)
    for _, key in ipairs{ "bias", "batch_first", "bidirectional" } do
       options.check_boolean(name, o, key, 5)
