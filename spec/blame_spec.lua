@@ -26,7 +26,7 @@ local WRONG = {
       local y = nn.Linear{ in_features = 2, out_features = 2 }("x")
       return y
    end,
-   ["recurrent: gru: length 9 of sequence 1 is out of range 1..3"] = function()
+   ["gru: length 9 of sequence 1 is out of range 1..3"] = function()
       local y = nn.GRU{ input_size = 2, hidden_size = 2 }(siamese.zeros(3, 1, 2), nil, { lengths = { 9 } })
       return y
    end,

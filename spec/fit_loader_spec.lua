@@ -56,6 +56,21 @@ describe("siamese.fit", function()
       assert.same({ 20, 240 }, { result.steps, result.images })
    end)
 
+   it("takes triplets, from a loader or as indices of a set", function()
+      local function triplets()
+         return data.triplets(set, { batch_size = 6, batches = 5, seed = 4 })
+      end
+      local a, result = fit(triplets(), siamese.losses.Triplet{ margin = 0.5 })
+      assert.same({ 20, 360 }, { result.steps, result.images })
+      local twin, optimizer = make()
+      local whole = assert(data.folder(root))
+      local sampler = triplets()
+      result = assert(siamese.fit{ model = twin, optimizer = optimizer, set = whole, epochs = 4,
+         loss = siamese.losses.Triplet{ margin = 0.5 }, data = function() return sampler end })
+      assert.same({ 20, 360 }, { result.steps, result.images })
+      assert.same(a.shape, twin.encoder:parameters()[1].shape)
+   end)
+
    it("goes on from a checkpoint to the same bits", function()
       local want = fit(classes(), siamese.losses.NTXent{})
       local checkpoint = { path = root .. "/run.ckpt", every_steps = 3 }

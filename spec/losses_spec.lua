@@ -462,7 +462,32 @@ describe("weighted sums", function()
          { losses = {} })
       support.fails("losses.MultipleLosses: expected a weight for each of the 1 losses, got {1, 2}",
          L.MultipleLosses, { losses = { L.Triplet{} }, weights = { 1, 2 } })
+      support.fails("losses.MultipleLosses: weight 1 must be a finite number, got ", L.MultipleLosses,
+         { losses = { L.Triplet{} }, weights = { 0 / 0 } })
       support.fails("losses.MultipleLosses: loss 1 is a string", L.MultipleLosses, { losses = { "triplet" } })
+   end)
+end)
+
+describe("pairs given one by one", function()
+   local a, b = siamese.randn(3, 4), siamese.randn(3, 4)
+
+   it("are Contrastive's, with 1 or 0 for each in a tensor or a table", function()
+      local loss = L.Contrastive{}
+      assert.equal(loss(a, b, siamese.tensor{ 1, 0, 1 }):item(), loss(a, b, { 1, 0, 1 }):item())
+      support.fails("losses.Contrastive: same must be 1 or 0 for each pair (or between), got -5", loss, a, b,
+         { 1, -5, 0 })
+   end)
+
+   it("are refused by the other losses, not taken for something else", function()
+      for _, name in ipairs{ "NTXent", "InfoNCE", "BarlowTwins", "VICReg" } do
+         support.fails(("losses.%s: takes two views, whose rows are of one class; pairs (a, b, same) are "
+            .. "losses.Contrastive's"):format(name), L[name]{}, a, b, { 1, 0, 1 })
+      end
+      for _, name in ipairs{ "LiftedStructure", "MultiSimilarity", "SupCon", "Circle", "Angular", "NPairs",
+         "BatchHardTriplet", "Margin", "Prototypical" } do
+         support.fails(("losses.%s: labels must be [N], got [3,4]; pairs (a, b, same) are "
+            .. "losses.Contrastive's"):format(name), L[name]{}, a, b)
+      end
    end)
 end)
 

@@ -34,16 +34,15 @@ static int raise_as(lua_State *L, const lua_Debug *user) {
     return lua_error(L);
 }
 
-/* Pushes the message, led by the name of the running C function unless it says it. */
+/* Pushes the message, led by the name of the running C function unless it has one. */
 static void push_named(lua_State *L, const char *message) {
     lua_Debug ar;
-    size_t n = 0;
-    if (lua_getstack(L, 0, &ar) && lua_getinfo(L, "n", &ar) && ar.name) {
-        n = strlen(ar.name);
-        if (strncmp(message, ar.name, n) == 0 && message[n] == ':')
-            n = 0;
-    }
-    lua_pushfstring(L, n ? "%s: %s" : "%s%s", n ? ar.name : "", message);
+    size_t word = strcspn(message, " ");
+    bool named = word > 0 && message[word - 1] == ':';
+    if (!named && lua_getstack(L, 0, &ar) && lua_getinfo(L, "n", &ar) && ar.name)
+        lua_pushfstring(L, "%s: %s", ar.name, message);
+    else
+        lua_pushstring(L, message);
 }
 
 int lsm_argerror(lua_State *L, int arg, const char *message) {

@@ -37,11 +37,11 @@ local run = require "siamese.fit.run"
 -- What is trained: `model` (a module); `data`, a function from the number of an epoch to an iterator; `loss`,
 -- called with the model's output and what belongs to it: where the iterator gives two values, images (or
 -- indices) and labels, `loss(model:embed(images), labels)`; where it gives three, both sides and 1 or 0 for
--- each pair, `loss(model(a, b), same)`; what a data.loader gives is told by the number of its lists. With
--- `set` the iterator's images are indices of it; `augment` is
--- called with each batch of images. Or `objective` instead of the loss: a function of what the iterator
--- gives, that returns the loss (and the number of images). `optimizer`; `accumulate` (1: batches a step),
--- `clip_value`, `clip_norm`.
+-- each pair, `loss(model(a, b), same)`; of `data.triplets`, `loss(anchors, positives, negatives)` of the
+-- embeddings. With `set` the iterator's images are indices of it; `augment` is called with each batch of
+-- images. Or `objective` instead of the loss, for all else (episodes, pairs within a batch): a function of
+-- what the iterator gives, that returns the loss (and the number of images). `optimizer`; `accumulate` (1:
+-- batches a step), `clip_value`, `clip_norm`.
 --
 -- How long: `epochs`, `steps`, `seconds` (at least one; whichever ends first), `steps_per_epoch`.
 --

@@ -83,13 +83,13 @@ local function as_metrics(run, value)
    if type(value) == "number" then
       return { [run.o.monitor or "validation"] = value }, value
    elseif type(value) ~= "table" then
-      error(("%s: validate must give a number or a table of numbers, got %s"):format(NAME, type(value)), 0)
+      core.raise(("%s: validate must give a number or a table of numbers, got %s"):format(NAME, type(value)))
    end
    local key = run.o.monitor or next(value)
    if run.o.monitor == nil and next(value, key) ~= nil then
-      error(NAME .. ": validate gives several numbers; say which one to go by: monitor", 0)
+      core.raise(NAME .. ": validate gives several numbers; say which one to go by: monitor")
    elseif type(value[key]) ~= "number" then
-      error(("%s: validate gives no number '%s'"):format(NAME, tostring(key)), 0)
+      core.raise(("%s: validate gives no number '%s'"):format(NAME, tostring(key)))
    end
    return value, value[key]
 end
@@ -220,7 +220,7 @@ local function run_epoch(run)
       run.ended = run.ended or o.steps_per_epoch ~= nil and s.epoch_steps >= o.steps_per_epoch
    end
    if s.epoch_steps == 0 then
-      error(("%s: the data of epoch %d are empty"):format(NAME, s.epoch), 0)
+      core.raise(("%s: the data of epoch %d are empty"):format(NAME, s.epoch))
    end
    after_epoch(run)
    run.reason = limit_reached(run) or epochs_done(run)
@@ -255,7 +255,7 @@ local function resume(run)
    end
    local different = settings.difference(card.extra.settings, run.settings)
    if different then
-      error(("%s: %s was written with %s; resume = false starts anew"):format(NAME, c.path, different), 0)
+      core.raise(("%s: %s was written with %s; resume = false starts anew"):format(NAME, c.path, different))
    end
    for key, value in pairs(card.extra.run) do
       run.s[key] = value

@@ -43,6 +43,15 @@ local function embed(model, x)
    return type(model.embed) == "function" and model:embed(x) or model(x)
 end
 
+--- Embeddings of several batches of one size, made in one pass.
+local function embed_sides(model, sides)
+   local x, n = embed(model, core.cat(sides, 1)), sides[1]:size(1)
+   for k = 1, #sides do
+      sides[k] = x:narrow(1, (k - 1) * n + 1, n)
+   end
+   return table.unpack(sides)
+end
+
 --- The loss of a batch, and how many images it had.
 function M.compute(run, batch)
    local o, model = run.o, run.o.model
@@ -57,7 +66,9 @@ function M.compute(run, batch)
    local ready = o.set and gather or function(_, x)
       return o.augment and o.augment(x) or x
    end
-   if c ~= nil then
+   if batch.lists == 3 then
+      return o.loss(embed_sides(model, { ready(run, a), ready(run, b), ready(run, c) })), 3 * count
+   elseif c ~= nil then
       a, b = ready(run, a), ready(run, b)
       return o.loss(model(a, b), c), 2 * count
    end
@@ -66,12 +77,14 @@ end
 
 local function check_loss(run, value)
    if not core.is_tensor(value) or value:numel() ~= 1 then
-      error(("%s: the %s must give one number, got %s"):format(NAME, run.o.loss and "loss" or "objective",
-         core.is_tensor(value) and options.text(value.shape) or type(value)), 0)
+      core.raise(("%s: the %s must give one number, got %s"):format(NAME,
+         run.o.loss and "loss" or "objective",
+         core.is_tensor(value) and options.text(value.shape) or type(value)))
    end
    local number = value:item()
    if number - number ~= 0 then
-      error(("%s: the loss of step %d is %s (epoch %d)"):format(NAME, run.s.step + 1, number, run.s.epoch), 0)
+      core.raise(("%s: the loss of step %d is %s (epoch %d)"):format(NAME, run.s.step + 1, number,
+         run.s.epoch))
    end
    return number
 end
@@ -84,8 +97,8 @@ local function clip(run)
    if o.clip_norm then
       local norm = optim.clip_grad_norm(run.parameters, o.clip_norm)
       if norm - norm ~= 0 then
-         error(("%s: the gradient of step %d has norm %s (epoch %d)"):format(NAME, run.s.step + 1, norm,
-            run.s.epoch), 0)
+         core.raise(("%s: the gradient of step %d has norm %s (epoch %d)"):format(NAME, run.s.step + 1, norm,
+            run.s.epoch))
       end
       run.s.grad_norm = norm
    end

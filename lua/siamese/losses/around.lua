@@ -99,8 +99,8 @@ M.MultipleLosses = base.class("MultipleLosses", { losses = options.required, wei
          local weight, miner = o.weights and o.weights[i] or 1, o.miners and o.miners[i]
          if not Module.is_module(loss) then
             error(("%s: loss %d is a %s"):format(full, i, type(loss)), 4)
-         elseif type(weight) ~= "number" then
-            error(("%s: weight %d must be a number, got %s"):format(full, i, type(weight)), 4)
+         elseif type(weight) ~= "number" or weight - weight ~= 0 then
+            error(("%s: weight %d must be a finite number, got %s"):format(full, i, options.text(weight)), 4)
          elseif miner and not Module.is_module(miner) then
             error(("%s: miner %d is a %s"):format(full, i, type(miner)), 4)
          end

@@ -84,7 +84,10 @@ function M.labels(name, labels, n, level)
    elseif not core.is_tensor(labels) then
       error(("%s: labels must be an int64 tensor or a table, got %s"):format(name, type(labels)), level + 1)
    end
-   if labels:dim() ~= 1 or labels:size(1) ~= n then
+   if labels:dim() == 2 then
+      core.raise(("%s: labels must be [N], got %s; pairs (a, b, same) are losses.Contrastive's"):format(name,
+         shape_text(labels)))
+   elseif labels:dim() ~= 1 or labels:size(1) ~= n then
       error(("%s: expected a label for each of the %d embeddings, got %s"):format(name, n,
          shape_text(labels)), level + 1)
    end
@@ -112,6 +115,15 @@ function M.two_sides(name, a, b, level)
    if a:size(1) ~= b:size(1) or a:size(2) ~= b:size(2) then
       error(("%s: the two sides must have one shape, got %s and %s"):format(name, shape_text(a),
          shape_text(b)), level + 1)
+   end
+end
+
+--- Raises unless a and b are two views, and nothing says which of their pairs are of one class.
+function M.two_views(name, a, b, more)
+   M.two_sides(name, a, b, 3)
+   if more ~= nil then
+      core.raise(name .. ": takes two views, whose rows are of one class; pairs (a, b, same) are "
+         .. "losses.Contrastive's")
    end
 end
 
@@ -172,11 +184,11 @@ end
 local function arguments(self, embeddings, labels, indices, ref, ref_labels)
    local name = self:full_name()
    M.embeddings(name, embeddings, 3)
-   if indices ~= nil then
-      M.check_lists(name, indices, 3)
-   end
    if labels ~= nil or indices == nil then
       labels = M.labels(name, labels, embeddings:size(1), 3)
+   end
+   if indices ~= nil then
+      M.check_lists(name, indices, 3)
    end
    if ref ~= nil then
       M.embeddings(name .. ": references", ref, 3)

@@ -44,6 +44,7 @@ M.Contrastive = base.matrix_class("Contrastive", {
 --- Raises unless all of `same` are from 0 to 1: with -1 for pairs of two classes, or labels in its place, the
 -- loss would have no bottom.
 local function check_same(self, same)
+   same = type(same) == "table" and core.tensor(same) or same
    if core.is_tensor(same) and same:numel() > 0 then
       local low, high = same:min():item(), same:max():item()
       if not (low >= 0 and high <= 1) then
@@ -51,11 +52,12 @@ local function check_same(self, same)
             low >= 0 and high or low), 3)
       end
    end
+   return same
 end
 
 local function contrast(self, distance, same)
    local o = self.options
-   check_same(self, same)
+   same = check_same(self, same)
    if o.reduction == "mean_nonzero" then
       error(self:full_name() .. ": pairs that are given one by one have no reduction 'mean_nonzero'", 2)
    end
@@ -133,7 +135,7 @@ function M.NTXent:forward(x, y, ...)
    if not base.is_batch(y) then
       return base.matrix_forward(self, x, y, ...)
    end
-   base.two_sides(self:full_name(), x, y, 2)
+   base.two_views(self:full_name(), x, y, (...))
    local rows = core.arange(1, x:size(1) + 1)
    return base.matrix_forward(self, core.cat({ x, y }, 1), core.cat({ rows, rows }, 1))
 end
@@ -152,7 +154,7 @@ function M.InfoNCE:forward(x, y, ...)
    if not base.is_batch(y) then
       return base.matrix_forward(self, x, y, ...)
    end
-   base.two_sides(self:full_name(), x, y, 2)
+   base.two_views(self:full_name(), x, y, (...))
    if self.options.reduction == "mean_nonzero" then
       error("losses.InfoNCE: two views have no reduction 'mean_nonzero'", 2)
    end
@@ -188,7 +190,8 @@ M.Circle = base.matrix_class("Circle", {
 
 --- Angular loss (Wang, Zhou, Wen, Liu, Lin 2017, "Deep metric learning with angular loss", section 3): for
 -- each positive pair (a, p) log(1 + sum over all n of other classes of exp(4 tan^2(alpha) (a + p) . n - 2
--- (1 + tan^2(alpha)) a . p)), of embeddings brought to length 1. Of lists, the positive pairs count.
+-- (1 + tan^2(alpha)) a . p)), of embeddings brought to length 1 (pytorch-metric-learning leaves n as it is).
+-- Of lists, the positive pairs count.
 --
 -- Options `alpha` (40, degrees), `miner`, `reduction` ("mean").
 -- @function Angular

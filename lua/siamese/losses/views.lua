@@ -28,9 +28,9 @@ local function standardised(x, eps)
    return F.batch_norm(x, nil, nil, nil, nil, { training = true, eps = eps })
 end
 
-function M.BarlowTwins:forward(a, b)
+function M.BarlowTwins:forward(a, b, more)
    local o = self.options
-   base.two_sides(self:full_name(), a, b, 2)
+   base.two_views(self:full_name(), a, b, more)
    local n, d = a:size(1), a:size(2)
    if n == 0 then
       return (a:sum() + b:sum()) * 0
@@ -62,9 +62,9 @@ local function spread(x, eps)
    return (1 - deviation):relu():mean() / 2, (covariance * others):square():sum() / d
 end
 
-function M.VICReg:forward(a, b)
+function M.VICReg:forward(a, b, more)
    local o = self.options
-   base.two_sides(self:full_name(), a, b, 2)
+   base.two_views(self:full_name(), a, b, more)
    if a:numel() == 0 then
       return (a:sum() + b:sum()) * 0
    end
