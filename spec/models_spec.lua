@@ -118,6 +118,8 @@ describe("models", function()
       net = models.koch{ size = 65, filters = { 1, 1, 1, 2 }, features = 3 }
       assert.same({ 1, 3 }, net(siamese.zeros(1, 1, 65, 65)).shape)
       support.fails("models.koch: size must be an integer of at least 65", models.koch, { size = 64 })
+      support.fails("models.koch: size must be at most 65536, got 2000000000", models.koch,
+         { size = 2000000000 })
    end)
 
    it("put an embedding or classes behind Koch's units, begun as any linear layer", function()

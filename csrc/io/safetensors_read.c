@@ -20,6 +20,7 @@ typedef struct parser {
     sm_st_file *file;
     int64_t room, metadata_room;
     const char *reason; /* why parsing stopped */
+    const char *tensor; /* of which, if of one */
     char made[96];      /* a reason with something of the file in it */
 } parser;
 
@@ -286,8 +287,10 @@ static bool parse_header(parser *p) {
             if (!grow(p, (void **)&f->entries, f->count, &p->room, sizeof *f->entries))
                 return false;
             f->entries[f->count] = (sm_st_entry){.name = name};
+            p->tensor = name;
             if (!parse_entry(p, &f->entries[f->count]))
                 return false;
+            p->tensor = NULL;
             f->count++;
         } while (take(p, ','));
         if (!expect(p, '}', "the header has no end"))
@@ -335,6 +338,7 @@ static bool check_ranges(parser *p, const uint8_t *data, uint64_t bytes) {
     for (int64_t i = 0; i < f->count; i++) {
         sm_st_entry *e = &f->entries[i];
         uint64_t size, n = 1;
+        p->tensor = e->name;
         for (int d = 0; d < e->ndim; d++)
             if (__builtin_mul_overflow(n, (uint64_t)e->shape[d], &n) || n > INT64_MAX)
                 return fail(p, "a shape that is too large");
@@ -348,6 +352,7 @@ static bool check_ranges(parser *p, const uint8_t *data, uint64_t bytes) {
                                           : "tensors that overlap or leave a hole");
         at = e->end;
     }
+    p->tensor = NULL;
     return at == bytes || fail(p, "bytes that belong to no tensor");
 }
 
@@ -376,8 +381,9 @@ static sm_status read_header(const char *path, const sm_mapped *bytes, uint64_t 
     if (parse_header(&p) && check_unique(&p) &&
         check_ranges(&p, data, bytes->size - 8 - length))
         return SM_OK;
-    return sm_fail(err, SM_EIO, 0, "%s: broken safetensors header: %s", path,
-                   p.reason ? p.reason : "unknown");
+    return sm_fail(err, SM_EIO, 0, "%s: broken safetensors header: %s%s%.100s%s", path,
+                   p.reason ? p.reason : "unknown", p.tensor ? ", of tensor '" : "",
+                   p.tensor ? p.tensor : "", p.tensor ? "'" : "");
 }
 
 sm_status sm_st_open(const char *path, const sm_mapped *bytes, sm_st_file *file,

@@ -53,17 +53,22 @@ function Sized:forward(x)
    parts.check_input(self, x)
    local map = map_of({ x:size(3), x:size(4) }, self.steps)
    if self.map and (map[1] ~= self.map[1] or map[2] ~= self.map[2]) then
-      error(("%s: an input [%s] gives %d x %d values a channel, and the linear layer takes %d x %d: build it "
-         .. "with size = {%d, %d}"):format(self.model, table.concat(x.shape, ","), map[1], map[2],
-         self.map[1], self.map[2], x:size(3), x:size(4)), 2)
+      core.raise(("%s: an input [%s] gives %d x %d values a channel, and the linear layer takes %d x %d: "
+         .. "build it with size = {%d, %d}"):format(self.model, table.concat(x.shape, ","), map[1], map[2],
+         self.map[1], self.map[2], x:size(3), x:size(4)))
    end
    return nn.Sequential.forward(self, x)
 end
+
+local LARGEST = 65536 -- a picture's side
 
 --- Raises unless o.size is a size, or two, that the steps leave something of; returns {height, width} of the
 -- map.
 local function check_size(name, o, steps, level)
    local size = options.check_pair(name, o, "size", smallest_side(steps), level + 1)
+   if math.max(size[1], size[2]) > LARGEST then
+      error(("%s: size must be at most %d, got %s"):format(name, LARGEST, options.text(o.size)), level)
+   end
    return map_of(size, steps)
 end
 
