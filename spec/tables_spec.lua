@@ -163,7 +163,7 @@ describe("a list of pairs", function()
 
    it("comes in batches, in order or shuffled, and can be resumed", function()
       local pairs = data.pair_list{ set = set, a = { 1, 2, 3, 4, 5 }, b = { 5, 4, 3, 2, 1 },
-         same = { true, false, 1, 0, siamese } }
+         same = { true, false, 1, 0, 0.0 } }
       local got = {}
       for a, b, same in pairs:batches{ batch_size = 2 } do
          got[#got + 1] = { a:totable(), b:totable(), same:totable() }
@@ -188,6 +188,12 @@ describe("a list of pairs", function()
       fails("same must have as many values as a", make, { 1 }, { 1 }, { 1, 1 })
       fails("fold must have as many values as a", make, { 1 }, { 1 }, { 1 }, {})
       fails("option 'same' is required", make, { 1 }, { 1 })
+      fails("same[2] must be true, false, 1 or 0, got 'same'", make, { 1, 2 }, { 2, 1 }, { 1, "same" })
+      fails("same has a value that is neither 1 nor 0", make, { 1 }, { 2 }, siamese.tensor{ 0.5 })
+      fails("data.pair_list: a: expected a list of indices or an int64 tensor, got string", make, "x", { 1 },
+         { 1 })
+      fails("data.pair_list: expected a data set (of data.set or a loader), got number", data.pair_list,
+         { set = 3, a = {}, b = {}, same = {} })
    end)
 end)
 
@@ -242,7 +248,8 @@ describe("LFW's layout", function()
    it("explains protocols that it cannot read", function()
       local lfw = write_lfw()
       for text, want in pairs{ ["2\nBo 1 2\n"] = "the first line must say how many pairs follow",
-         [""] = "the first line must say", ["hello\n"] = "the first line must say",
+         [""] = "the first line must say how many pairs follow; the file is empty",
+         ["hello\n"] = "the first line must say",
          ["1\nBo 1 2\nBo x Cy 1\n"] = "line 3: cannot understand 'Bo x Cy 1'" } do
          files.write(root .. "/pairsDevTest.txt", text)
          local none, message = lfw:pairs("pairsDevTest")
