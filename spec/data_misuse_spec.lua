@@ -67,6 +67,8 @@ local WRONG = {
    ["data.loader: augment returned no tensor: expected a tensor [N,C,H,W], got number"] =
       load_all{ augment = function() return 3 end },
    ["data.pairs: seed must be an integer, got 'x'"] = calling(data.pairs, set, { seed = "x" }),
+   ["data.glyphs: seed must be an integer, got 'x'"] = calling(data.glyphs, { seed = "x" }),
+   ["select_classes: there is no class {} (the set has 2)"] = calling(set.select_classes, set, { {} }),
    ["data.split_samples: seed must be an integer, got 1.5"] =
       calling(data.split_samples, set, { 0.5, 0.5 }, { seed = 1.5 }),
    ["Set:batch: index 1 of the list must be an integer, got 'a'"] = calling(set.batch, set, { "a" }),

@@ -172,10 +172,10 @@ end
 -- @tparam[opt] table opts `size` ({height, width} or one number; "any", for streams that are made one
 --   size by their augmentation), `channels` (1 grey, the default, or 3), `dtype` ("uint8", the default, or
 --   "float32"), `invert` (default false), `mode` ("area" or "bilinear"), `on_error` (what is done with files
---   that cannot be read: "skip", the default, lists them in the set's `skipped`; "raise" makes the answer
---   nil; a function gets path and message and skips the file unless it returns false. A stream hands it
---   on to `data.loader`, whose default is "raise"), `stream` (default false), `max_width`,
---   `max_height`, `max_bytes`
+--   that cannot be read, links to nowhere and pipes among them: "skip", the default, lists them in the set's
+--   `skipped`; "raise" makes the answer nil; a function gets path and message and skips the file unless it
+--   returns false. A stream hands it on to `data.loader`, whose default is "raise"), `stream` (default
+--   false), `max_width`, `max_height`, `max_bytes`
 -- @treturn[1] Set
 -- @treturn[2] nil
 -- @treturn[2] string message

@@ -49,8 +49,8 @@ end
 
 --- Makes a list of pairs of a set's images.
 -- @tparam table fields `set`; `a`, `b` ([P], int64 or lists of indices); `same` ([P]: 1 or true for a pair of
---   one class); `fold` (optional list of P integers: which part of a protocol each pair belongs to);
---   `name` (optional)
+--   one class, else 0 or false); `fold` (optional list of P integers: which part of a protocol each pair
+--   belongs to); `name` (optional)
 -- @treturn PairList
 -- @usage local pairs = data.pair_list{ set = set, a = { 1, 3 }, b = { 2, 4 }, same = { true, false } }
 function M.new(fields)

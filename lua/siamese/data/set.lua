@@ -359,7 +359,7 @@ function Set:select_classes(classes)
       local class = members[old] and old or at[old]
       if not class then
          core.raise(("select_classes: there is no class %s (the set has %d)")
-            :format(tostring(old), #self.classes))
+            :format(options.text(old), #self.classes))
       end
       numbers[new] = class
       for _, index in ipairs(members[class]) do

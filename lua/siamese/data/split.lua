@@ -103,7 +103,8 @@ local OPTIONS = { seed = options.optional, shuffle = true, groups = options.opti
 
 --- Splits by class: no class is in two parts. The classes of each part are numbered anew.
 -- @tparam Set set
--- @tparam {number,...} parts fractions of the classes, as {0.8, 0.2}, or counts, as {30, 10}
+-- @tparam {number,...} parts fractions of the classes, as {0.8, 0.2}, which sum to at most 1, or whole
+--   counts, as {30, 10}
 -- @tparam[opt] table opts `seed`; `shuffle` (default true; else in order); `groups` (a list with one
 --   value a class, such as `set.alphabets`): then groups are what is split, whole
 -- @treturn Set,... one a part
@@ -150,7 +151,7 @@ end
 --- Splits by sample. Stratified (the default), every class is in every part, in the same proportions; else
 -- the samples are dealt whatever their classes.
 -- @tparam Set set
--- @tparam {number,...} parts fractions, as {0.8, 0.2}, or counts: of each class, as {15, 5}; of all
+-- @tparam {number,...} parts fractions, as {0.8, 0.2}, or whole counts: of each class, as {15, 5}; of all
 --   samples when not stratified
 -- @tparam[opt] table opts `seed`; `shuffle` (default true; else in order); `stratified` (default true)
 -- @treturn Set,... one a part
