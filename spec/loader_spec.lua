@@ -264,7 +264,7 @@ describe("a loader", function()
       for want, options in pairs{
          ["augment.Compose: a function among the steps must return"] =
             { augment = siamese.augment.Compose{ function() return 3 end } },
-         ["expected a list of indices"] = { sampler = function() return "x" end },
+         ["data.loader: expected a list of indices"] = { sampler = function() return "x" end },
          ["data.loader: workers must be an integer"] = { workers = -1 },
          ["data.loader: prefetch must be an integer"] = { prefetch = 0.5 },
       } do

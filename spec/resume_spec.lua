@@ -119,7 +119,7 @@ describe("every sampler", function()
       fails("data.pairs: expected a state of its own, got one of data.batches", function()
          makers["data.pairs"](1):restore(makers["data.batches"](1):state())
       end)
-      fails("expected a state of its own, got one of number",
+      fails("expected a state of its own, got number",
          function() makers["data.pairs"](1):restore(3) end)
    end)
 end)

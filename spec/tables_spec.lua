@@ -158,12 +158,85 @@ describe("a table of pairs", function()
    end)
 end)
 
+describe("the first line of a table", function()
+   local function csv(read, text, opts)
+      files.write(root .. "/t.csv", text)
+      return data[read](root .. "/t.csv", opts)
+   end
+
+   before_each(function()
+      for _, name in ipairs{ "1.pgm", "2.pgm", "3.pgm", "one", "two" } do
+         write(name, 2, 2, 7)
+      end
+   end)
+
+   it("of pairs is names where its last word could be a flag, too", function()
+      for _, line in ipairs{ "path1,path2,same", "path,path,same", "\239\187\191left,right,Same\r",
+         "x1,x2,y", "img1,img2,t" } do
+         for _, below in ipairs{ "1.pgm,2.pgm,1\n2.pgm,3.pgm,0\n",
+            "1.pgm,2.pgm,same\n2.pgm,3.pgm,different\n",
+            "one,two,y\r\ntwo,1.pgm,n\r\n" } do
+            local pairs = assert(csv("pairs_csv", line .. "\n" .. below))
+            assert.same({ 2, {}, { 1, 0 } }, { #pairs, pairs.skipped, pairs.same:totable() })
+         end
+      end
+      local _, message = csv("pairs_csv", "path1,path2,same\n")
+      assert.matches("the table names no pairs", message, 1, true)
+      local pairs = assert(csv("pairs_csv", "path1,path2,same\n1.pgm,2.pgm,0\n", { columns = { 2, 1, 3 } }))
+      assert.same({ 0 }, pairs.same:totable())
+   end)
+
+   it("of pairs is a pair where a path is a picture's or the flag no name", function()
+      for _, line in ipairs{ "1.pgm,2.pgm,same", "gone/1.PNG,x,same", "one,gone,y", "gone,x,1",
+         "gone,x,true" } do
+         local pairs = assert(csv("pairs_csv", line .. "\n2.pgm,3.pgm,0\n"))
+         assert.equal(2, #pairs + #pairs.skipped)
+      end
+      local wrong = { ["gone/1.png,gone/2.png,maybe\n1.pgm,2.pgm,1"] = "line 1: 'maybe' says neither",
+         ["one,two,maybe\n1.pgm,2.pgm,1"] = "line 1: 'maybe' says neither",
+         ["a,b,same\n1.pgm,2.pgm,maybe"] = "line 2: 'maybe' says neither",
+         ["a,b,same\ngone,gone,maybe\n1.pgm,2.pgm,1"] = "line 2: 'maybe' says neither" }
+      for text, want in pairs(wrong) do
+         local none, message = csv("pairs_csv", text)
+         assert.is_nil(none)
+         assert.matches(want, message, 1, true)
+      end
+   end)
+
+   it("of labels is taken away once, and not where it is a file", function()
+      local set = assert(csv("csv", "path,label\none,cat\n1.pgm,dog\n"))
+      assert.same({ 2, { "cat", "dog" } }, { #set, set.classes })
+      set = assert(csv("csv", "one,cat\n1.pgm,dog\n"))
+      assert.same({ 2, { "cat", "dog" } }, { #set, set.classes })
+   end)
+
+   it("is what the options say, and these are checked", function()
+      local columns = "columns[3] must be a column's name, or its number from 1, got {}"
+      for _, read in ipairs{ "csv", "pairs_csv" } do
+         fails(read .. ": header must be true or false, or nil to find it out, got 'x'", csv, read, "",
+            { header = "x" })
+         fails(read .. ": root must be the path of a folder or a zip archive, got {}", csv, read, "",
+            { root = {} })
+      end
+      fails("data.csv: label_column must be a column's name, or its number from 1, got {}", csv, "csv", "",
+         { label_column = {} })
+      fails("data.csv: label_column must be a column's name, or its number from 1, got 1.5", csv, "csv", "",
+         { path_column = 1, label_column = 1.5 })
+      fails("data.csv: path_column must be a column's name, or its number from 1, got 0", csv, "csv", "",
+         { path_column = 0 })
+      fails("data.csv: classes must be a list of names, got 3", csv, "csv", "", { classes = 3 })
+      fails("data.pairs_csv: " .. columns, csv, "pairs_csv", "", { columns = { 1, 2, {} } })
+      fails("data.pairs_csv: fold_column must be a column's name", csv, "pairs_csv", "",
+         { fold_column = true })
+   end)
+end)
+
 describe("a list of pairs", function()
    local set = data.set{ images = siamese.arange(1, 6):reshape(5, 1, 1, 1), labels = { 1, 1, 2, 2, 3 } }
 
    it("comes in batches, in order or shuffled, and can be resumed", function()
       local pairs = data.pair_list{ set = set, a = { 1, 2, 3, 4, 5 }, b = { 5, 4, 3, 2, 1 },
-         same = { true, false, 1, 0, siamese } }
+         same = { true, false, 1, 0, 0.0 } }
       local got = {}
       for a, b, same in pairs:batches{ batch_size = 2 } do
          got[#got + 1] = { a:totable(), b:totable(), same:totable() }
@@ -188,6 +261,12 @@ describe("a list of pairs", function()
       fails("same must have as many values as a", make, { 1 }, { 1 }, { 1, 1 })
       fails("fold must have as many values as a", make, { 1 }, { 1 }, { 1 }, {})
       fails("option 'same' is required", make, { 1 }, { 1 })
+      fails("same[2] must be true, false, 1 or 0, got 'same'", make, { 1, 2 }, { 2, 1 }, { 1, "same" })
+      fails("same has a value that is neither 1 nor 0", make, { 1 }, { 2 }, siamese.tensor{ 0.5 })
+      fails("data.pair_list: a: expected a list of indices or an int64 tensor, got string", make, "x", { 1 },
+         { 1 })
+      fails("data.pair_list: expected a data set (of data.set or a loader), got number", data.pair_list,
+         { set = 3, a = {}, b = {}, same = {} })
    end)
 end)
 
@@ -242,7 +321,8 @@ describe("LFW's layout", function()
    it("explains protocols that it cannot read", function()
       local lfw = write_lfw()
       for text, want in pairs{ ["2\nBo 1 2\n"] = "the first line must say how many pairs follow",
-         [""] = "the first line must say", ["hello\n"] = "the first line must say",
+         [""] = "the first line must say how many pairs follow; the file is empty",
+         ["hello\n"] = "the first line must say",
          ["1\nBo 1 2\nBo x Cy 1\n"] = "line 3: cannot understand 'Bo x Cy 1'" } do
          files.write(root .. "/pairsDevTest.txt", text)
          local none, message = lfw:pairs("pairsDevTest")

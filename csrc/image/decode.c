@@ -84,13 +84,45 @@ static sm_status check_area(const char *name, int64_t width, int64_t height,
     if (width < 1 || height < 1)
         return sm_fail(err, SM_EIO, 0, "%s: the picture has no pixels", name);
     if (width > limits->width || height > limits->height ||
-        width * height * 4 > limits->bytes)
+        height > limits->bytes / 4 / width)
         return sm_fail(
             err, SM_EIO, 0,
             "%s: %lld x %lld pixels are more than the limits (%lld x %lld, %lld bytes)",
             name, (long long)width, (long long)height, (long long)limits->width,
             (long long)limits->height, (long long)limits->bytes);
     return SM_OK;
+}
+
+/* The size that a PNG says it has; false for what is none. stb_image says of one that is
+ * too large for it only that it knows no such format. */
+static bool png_size(const uint8_t *b, size_t size, int64_t *width, int64_t *height) {
+    if (size < 24 || !begins(b, size, "\x89PNG\r\n\x1a\n", 8) ||
+        memcmp(b + 12, "IHDR", 4) != 0)
+        return false;
+    const uint8_t *w = b + 16, *h = b + 20;
+    *width = (int64_t)w[0] << 24 | w[1] << 16 | w[2] << 8 | w[3];
+    *height = (int64_t)h[0] << 24 | h[1] << 16 | h[2] << 8 | h[3];
+    return true;
+}
+
+/* The failure of a picture whose header stb_image does not take. */
+static sm_status refuse_header(const uint8_t *b, size_t size, const char *name,
+                               const sm_image_limits *limits, sm_error *err) {
+    int64_t width, height;
+    const char *reason = stbi_failure_reason();
+    if (!png_size(b, size, &width, &height) || width < 1 || height < 1)
+        return sm_fail(err, SM_EIO, 0,
+                       "%s: not a PNG, JPEG, PGM, PPM, BMP or GIF picture (%s)", name,
+                       reason);
+    sm_status status = check_area(name, width, height, limits, err);
+    if (status != SM_OK)
+        return status;
+    if (height > (1 << 30) / 4 / width)
+        return sm_fail(err, SM_EIO, 0,
+                       "%s: a PNG of %lld x %lld pixels is larger than can be decoded "
+                       "(2^28 pixels)",
+                       name, (long long)width, (long long)height);
+    return sm_fail(err, SM_EIO, 0, "%s: the PNG's header is broken", name);
 }
 
 static sm_status decode_pnm(const uint8_t *b, size_t size, const char *name,
@@ -118,9 +150,7 @@ static sm_status decode_stb(const uint8_t *b, size_t size, const char *name,
                             sm_error *err) {
     int width, height, components, channels = (int)image->channels;
     if (!stbi_info_from_memory(b, (int)size, &width, &height, &components))
-        return sm_fail(err, SM_EIO, 0,
-                       "%s: not a PNG, JPEG, PGM, PPM, BMP or GIF picture (%s)", name,
-                       stbi_failure_reason());
+        return refuse_header(b, size, name, limits, err);
     sm_status status = check_area(name, width, height, limits, err);
     if (status != SM_OK)
         return status;
@@ -189,7 +219,10 @@ sm_status sm_image_read(const char *path, int channels, const sm_image_limits *l
     uint8_t *bytes = NULL;
     size_t size = 0;
     *image = (sm_image){.channels = channels};
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not block */
+    struct stat info;
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) /* opening a pipe is felt */
+        return sm_fail(err, SM_EIO, 0, "%s: not a file", path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* nor may it block */
     if (fd < 0)
         return sm_fail(err, SM_EIO, 0, "%s: %s", path, strerror(errno));
     sm_status status = read_all(fd, path, limits, &bytes, &size, err);

@@ -3,10 +3,14 @@
 --    local o = options.check("nn.Conv2d", given, {
 --       in_channels = options.required, stride = 1, name = options.optional })
 --
--- An option that is not in the specification raises at the caller's caller, names the key and
--- suggests the nearest one; so does a required one that is missing. The result is a new table with
+-- An option that is not in the specification raises at the script that called the library, names the key
+-- and suggests the nearest one; so does a required one that is missing. The result is a new table with
 -- the defaults filled in.
 -- @module siamese.options
+local core = require "siamese.core"
+
+core.own_sources() -- errors have the position of who called this library, however deep in it they are raised
+
 local M = {}
 
 --- Marks an option that must be given.
@@ -66,23 +70,21 @@ end
 -- @tparam string name what they are for, as the messages begin
 -- @tparam ?table given
 -- @tparam table spec for each option its default, `required` or `optional`
--- @tparam[opt=3] int level whom to blame, as error counts from here
 -- @treturn table a new table
-function M.check(name, given, spec, level)
-   level = level or 3
+function M.check(name, given, spec)
    if given ~= nil and type(given) ~= "table" then
-      error(("%s: expected a table of options, got %s"):format(name, type(given)), level)
+      core.raise(("%s: expected a table of options, got %s"):format(name, type(given)))
    end
    local out = {}
    for key, value in pairs(given or {}) do
       if spec[key] == nil then
-         error(unknown(name, key, spec), level)
+         core.raise(unknown(name, key, spec))
       end
       out[key] = value
    end
    for key, default in pairs(spec) do
       if out[key] == nil and default == M.required then
-         error(("%s: option '%s' is required"):format(name, key), level)
+         core.raise(("%s: option '%s' is required"):format(name, key))
       elseif out[key] == nil and default ~= M.optional then
          out[key] = default
       end
@@ -108,67 +110,71 @@ end
 -- @tparam table options
 -- @tparam string key
 -- @tparam int least
--- @tparam[opt=3] int level
-function M.check_count(name, options, key, least, level)
+function M.check_count(name, options, key, least)
    local value = options[key]
    if math.type(value) ~= "integer" or value < least then
-      error(("%s: %s must be an integer of at least %d, got %s"):format(name, key, least,
-         tostring(value)), level or 3)
+      core.raise(("%s: %s must be an integer of at least %d, got %s"):format(name, key, least,
+         tostring(value)))
    end
 end
 
 --- Raises unless options[key] is a number from `low` to `high`. Parameters as `check_count`'s.
-function M.check_number(name, options, key, low, high, level)
+function M.check_number(name, options, key, low, high)
    local value = options[key]
    if type(value) ~= "number" or not (value >= low and value <= high) then
-      error(("%s: %s must be a number from %g to %g, got %s"):format(name, key, low, high,
-         tostring(value)), level or 3)
+      core.raise(("%s: %s must be a number from %g to %g, got %s"):format(name, key, low, high,
+         tostring(value)))
+   end
+end
+
+--- Raises unless a seed is a whole number or nil.
+function M.check_seed(name, seed)
+   if seed ~= nil and not (type(seed) == "number" and math.tointeger(seed)) then
+      core.raise(("%s: seed must be an integer, got %s"):format(name, M.text(seed)))
    end
 end
 
 --- Raises unless options[key] is true or false. Parameters as `check_count`'s.
-function M.check_boolean(name, options, key, level)
+function M.check_boolean(name, options, key)
    if type(options[key]) ~= "boolean" then
-      error(("%s: %s must be true or false, got %s"):format(name, key, tostring(options[key])),
-         level or 3)
+      core.raise(("%s: %s must be true or false, got %s"):format(name, key, tostring(options[key])))
    end
 end
 
 --- Raises unless options[key] is an integer or a table of two, each at least `least`. Parameters as
 -- `check_count`'s.
 -- @treturn {int,int} both
-function M.check_pair(name, options, key, least, level)
+function M.check_pair(name, options, key, least)
    local value = options[key]
    local both = type(value) == "table" and value or { value, value }
    for i = 1, math.max(2, #both) do
       if math.type(both[i]) ~= "integer" or both[i] < least or i > 2 then
-         error(("%s: %s must be an integer of at least %d or a table of two such, got %s"):format(name,
-            key, least, M.text(value)), level or 3)
+         core.raise(("%s: %s must be an integer of at least %d or a table of two such, got %s"):format(name,
+            key, least, M.text(value)))
       end
    end
    return { both[1], both[2] }
 end
 
 --- Raises unless options[key] is one of the strings in `choices`. Parameters as `check_count`'s.
-function M.check_choice(name, options, key, choices, level)
+function M.check_choice(name, options, key, choices)
    for _, choice in ipairs(choices) do
       if options[key] == choice then
          return
       end
    end
-   error(("%s: %s must be '%s', got %s"):format(name, key, table.concat(choices, "' or '"),
-      M.text(options[key])), level or 3)
+   core.raise(("%s: %s must be '%s', got %s"):format(name, key, table.concat(choices, "' or '"),
+      M.text(options[key])))
 end
 
 --- Raises unless a value can be the path of a file.
 -- @tparam string name of the function, for messages
 -- @param path
--- @tparam[opt=3] number level of the blame
 -- @treturn string it
-function M.check_path(name, path, level)
+function M.check_path(name, path)
    if type(path) ~= "string" or path == "" or path:find("\0", 1, true) then
-      error(("%s: expected the path of a file, got %s"):format(name, type(path) == "string" and ("%q")
-         :format(path) or type(path)), level or 3)
+      core.raise(("%s: expected the path of a file, got %s"):format(name, type(path) == "string" and ("%q")
+         :format(path) or type(path)))
    end
    return path
 end

@@ -3,34 +3,15 @@
 -- A checker belongs to one table of options. What it does not like it raises where these modules were called
 -- from, however deep in them it was asked.
 -- @module siamese.augment.check
+local core = require "siamese.core"
 local options = require "siamese.options"
 
 local Checker = {}
 Checker.__index = Checker
 
-local OWN = { "siamese[/\\]augment[/\\][%w_]+%.lua$", "siamese[/\\]image[/\\]functional%.lua$" }
-
-local function is_own(source)
-   return source:find(OWN[1]) or source:find(OWN[2])
-end
-
---- The level, as `error` in the calling function counts, of the first function outside.
-local function level_outside()
-   local level = 2
-   while true do
-      local info = debug.getinfo(level + 1, "S")
-      if not info then
-         return 0
-      elseif info.what ~= "C" and not is_own(info.source) then
-         return level
-      end
-      level = level + 1
-   end
-end
-
---- Raises at the caller of these modules.
+--- Raises at the caller of the library.
 local function raise(text, ...)
-   error(text:format(...), level_outside())
+   core.raise(text:format(...))
 end
 
 --- @tparam string name what the options are for

@@ -4,6 +4,7 @@
 -- picture [C,H,W] and a generator that belongs to the sample and the place, and return a picture. With
 -- functions among them steps still run on all threads, but the functions run one after the other.
 -- @module siamese.augment.compose
+local core = require "siamese.core"
 local options = require "siamese.options"
 local transform = require "siamese.augment.transform"
 
@@ -15,30 +16,29 @@ local BATCH_ONLY = setmetatable({}, { __mode = "k" })
 M.batch_only = BATCH_ONLY
 
 --- The transforms and functions of a list; raises where something else is among them.
-local function check_children(name, list, level, most)
+local function check_children(name, list, most)
    local children = {}
    for i, child in ipairs(list) do
       if BATCH_ONLY[getmetatable(child) or child] then
-         error(("%s: %s mixes the images of a batch: call it on what the transform gives"):format(name,
-            tostring(child)), level + 1)
+         core.raise(("%s: %s mixes the images of a batch: call it on what the transform gives"):format(name,
+            tostring(child)))
       elseif type(child) ~= "function" and not transform.is(child) then
-         error(("%s: step %d must be a transform or a function, got %s"):format(name, i, type(child)),
-            level + 1)
+         core.raise(("%s: step %d must be a transform or a function, got %s"):format(name, i, type(child)))
       end
       children[i] = child
    end
    if #children == 0 or #children > (most or 1024) then
-      error(("%s: needs %s, got %d"):format(name, most and "1 to 32 transforms" or "at least one transform",
-         #children), level + 1)
+      core.raise(("%s: needs %s, got %d"):format(name,
+         most and "1 to 32 transforms" or "at least one transform", #children))
    end
    return children
 end
 
 --- The list's named options, checked, and its children.
-local function split(name, list, spec, level, most)
+local function split(name, list, spec, most)
    if type(list) ~= "table" or transform.is(list) then
-      error(("%s: expected a table of transforms, got %s"):format(name,
-         transform.is(list) and tostring(list) or type(list)), level + 1)
+      core.raise(("%s: expected a table of transforms, got %s"):format(name,
+         transform.is(list) and tostring(list) or type(list)))
    end
    local named = {}
    for key, value in pairs(list) do
@@ -46,14 +46,13 @@ local function split(name, list, spec, level, most)
          named[key] = value
       end
    end
-   local o = options.check(name, named, spec, level + 1)
-   return check_children(name, list, level + 1, most), o, named
+   local o = options.check(name, named, spec)
+   return check_children(name, list, most), o, named
 end
 
-local function check_probability(name, p, level)
+local function check_probability(name, p)
    if type(p) ~= "number" or not (p >= 0 and p <= 1) then
-      error(("%s: the probability must be a number from 0 to 1, got %s"):format(name, options.text(p)),
-         level + 1)
+      core.raise(("%s: the probability must be a number from 0 to 1, got %s"):format(name, options.text(p)))
    end
    return p
 end
@@ -70,24 +69,24 @@ end
 -- }
 function M.Compose(list)
    local name = "augment.Compose"
-   local children, _, named = split(name, list, { seed = options.optional }, 2)
+   local children, _, named = split(name, list, { seed = options.optional })
    local t = transform.new({ name = name, kind = "all", children = children }, named, 2)
    return t
 end
 
-local function one_of(name, list, level)
-   local children, o, named = split(name, list, { seed = options.optional, p = options.optional }, level + 1,
+local function one_of(name, list)
+   local children, o, named = split(name, list, { seed = options.optional, p = options.optional },
       BRANCHES)
    local weights = o.p
    for i = 1, weights and math.max(#children, type(weights) == "table" and #weights or 1) or 0 do
       local weight = type(weights) == "table" and weights[i]
       if type(weight) ~= "number" or not (weight >= 0) or i > #children then
-         error(("%s: p must be a list of %d weights from 0, one a transform, got %s"):format(name, #children,
-            options.text(weights)), level + 1)
+         core.raise(("%s: p must be a list of %d weights from 0, one a transform, got %s"):format(name,
+            #children, options.text(weights)))
       end
    end
    local t = transform.new({ name = name, kind = "one", children = children, weights = weights }, named,
-      level + 1)
+      3)
    return t
 end
 
@@ -97,7 +96,7 @@ end
 -- @usage
 -- augment.OneOf{ augment.GaussianBlur{ kernel_size = 5 }, augment.RandomInvert{ p = 1 }, p = { 3, 1 } }
 function M.OneOf(list)
-   local t = one_of("augment.OneOf", list, 2)
+   local t = one_of("augment.OneOf", list)
    return t
 end
 
@@ -105,7 +104,7 @@ end
 -- @tparam table list as of `OneOf`
 -- @treturn Transform
 function M.RandomChoice(list)
-   local t = one_of("augment.RandomChoice", list, 2)
+   local t = one_of("augment.RandomChoice", list)
    return t
 end
 
@@ -116,8 +115,8 @@ end
 -- @usage augment.Sometimes(0.3, augment.RandomStroke{ width = 1 })
 function M.Sometimes(p, ...)
    local name = "augment.Sometimes"
-   check_probability(name, p, 2)
-   local children = check_children(name, { ... }, 2)
+   check_probability(name, p)
+   local children = check_children(name, { ... })
    local t = transform.new({ name = name, kind = "sometimes", p = p, children = children }, { p = p }, 2)
    return t
 end
@@ -127,8 +126,8 @@ end
 -- @treturn Transform
 function M.RandomApply(list)
    local name = "augment.RandomApply"
-   local children, o, named = split(name, list, { seed = options.optional, p = 0.5 }, 2)
-   check_probability(name, o.p, 2)
+   local children, o, named = split(name, list, { seed = options.optional, p = 0.5 })
+   check_probability(name, o.p)
    local t = transform.new({ name = name, kind = "sometimes", p = o.p, children = children }, named, 2)
    return t
 end
@@ -138,7 +137,7 @@ end
 -- @treturn Transform
 function M.RandomOrder(list)
    local name = "augment.RandomOrder"
-   local children, _, named = split(name, list, { seed = options.optional }, 2, BRANCHES)
+   local children, _, named = split(name, list, { seed = options.optional }, BRANCHES)
    local t = transform.new({ name = name, kind = "order", children = children }, named, 2)
    return t
 end

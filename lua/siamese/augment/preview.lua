@@ -4,6 +4,7 @@ local check = require "siamese.augment.check"
 local core = require "siamese.core"
 local image = require "siamese.image"
 local options = require "siamese.options"
+local transform = require "siamese.augment.transform"
 
 local M = {}
 
@@ -52,6 +53,23 @@ local function spread(count, wanted)
       list[i] = 1 + (i - 1) * count // math.min(count, wanted)
    end
    return list
+end
+
+--- The indices to show: those that were given, checked, or some spread over the set.
+local function chosen(name, set, given, samples)
+   local count = size_of(set)
+   if given == nil then
+      return spread(count, samples)
+   elseif type(given) ~= "table" then
+      core.raise(("%s: indices must be a list, got %s"):format(name, options.text(given)))
+   end
+   for i, index in ipairs(given) do
+      if math.type(index) ~= "integer" or index < 1 or index > count then
+         core.raise(("%s: indices[%d] must be an integer from 1 to %d (the samples), got %s"):format(name, i,
+            count, options.text(index)))
+      end
+   end
+   return given
 end
 
 --- One row: the picture before, then its versions.
@@ -110,18 +128,21 @@ function M.preview(set, path, opts)
    local c = check.new(name, o)
    local t = o.transform or (type(set) == "table" and set.transform)
    if not t then
-      error(name .. ": option 'transform' is required: the set has none of its own", 2)
+      core.raise(name .. ": option 'transform' is required: the set has none of its own")
+   elseif type(t) ~= "function" and not transform.is(t) then
+      core.raise(("%s: transform must be a transform or a function, got %s"):format(name, options.text(t)))
    elseif not core.is_tensor(set) and type(set) ~= "table" then
-      error(("%s: expected a data set or a batch [N,C,H,W], got %s"):format(name, type(set)), 2)
+      core.raise(("%s: expected a data set or a batch [N,C,H,W], got %s"):format(name, type(set)))
    end
    c:integer("samples", 1)
    c:integer("versions", 1)
+   c:integer("epoch", 0)
    if o.scale ~= nil then
       c:integer("scale", 1)
    end
-   local indices = o.indices or spread(size_of(set), o.samples)
+   local indices = chosen(name, set, o.indices, o.samples)
    if #indices == 0 then
-      error(name .. ": the set has no samples", 2)
+      core.raise(name .. ": the set has no samples")
    end
    local before = pictures_of(set, indices)
    local ok, message = image.save(path, draw(rows_of(t, before, indices, o.versions, o.epoch), o.scale))

@@ -4,6 +4,7 @@
 -- Files are read as RFC 4180 has it: fields may be in double quotes, and then hold separators, line ends
 -- and doubled quotes. Paths are taken from the table's own folder unless they are absolute.
 -- @module siamese.data.csv
+local core = require "siamese.core"
 local folder = require "siamese.data.folder"
 local labels = require "siamese.data.labels"
 local options = require "siamese.options"
@@ -141,17 +142,18 @@ local function pick(path, rows, columns)
 end
 
 --- Reads the wanted columns. `o` has the option `header` (nil: found out).
+-- @treturn {table,...} rows, each a list of the wanted fields
+-- @treturn boolean whether a line of names has been taken away
 local function read_columns(path, o, wanted, named)
    local rows, message = read_table(path, o)
    if not rows then
       return nil, message
    end
-   local columns = {}
+   local columns, count = {}, #rows
    for k, name in ipairs(wanted) do
       columns[k] = type(name) == "number" and name or k
    end
    if o.header ~= false then
-      local count = #rows
       columns, message = find_columns(path, rows, wanted, named)
       if not columns then
          return nil, message
@@ -161,21 +163,38 @@ local function read_columns(path, o, wanted, named)
    end
    local picked
    picked, message = pick(path, rows, columns)
-   return picked, message
+   return picked, message or #rows < count
 end
 
-local function root_of(path, o)
-   return o.root or path:match("^(/)[^/]*$") or path:match("^(.*)/[^/]*$") or ""
+--- Where the table's paths start, and the tree there; or that, nil and a message.
+local function open_root(name, path, o)
+   local root = o.root or path:match("^(/)[^/]*$") or path:match("^(.*)/[^/]*$") or ""
+   local tree, message = trees.open(root == "" and "." or root, name)
+   return root, tree, message
+end
+
+--- Raises unless a column is told by its name or its number.
+local function check_column(name, key, column)
+   if type(column) ~= "string" and (math.type(column) ~= "integer" or column < 1) then
+      core.raise(("%s: %s must be a column's name, or its number from 1, got %s"):format(name, key,
+         options.text(column)))
+   end
 end
 
 local COMMON = options.extend(folder.OPTIONS, { root = options.optional, separator = ",",
    header = options.optional })
 
 local function check(name, path, opts, more)
-   options.check_path(name, path, 4)
+   options.check_path(name, path)
    local o = folder.check(name, opts, options.extend(COMMON, more))
-   if type(o.separator) ~= "string" or #o.separator ~= 1 or o.separator:match('["\n\r]') then
-      error(("%s: separator must be one character, got %s"):format(name, options.text(o.separator)), 3)
+   if o.header ~= nil and type(o.header) ~= "boolean" then
+      core.raise(("%s: header must be true or false, or nil to find it out, got %s"):format(name,
+         options.text(o.header)))
+   elseif o.root ~= nil and (type(o.root) ~= "string" or o.root == "") then
+      core.raise(("%s: root must be the path of a folder or a zip archive, got %s"):format(name,
+         options.text(o.root)))
+   elseif type(o.separator) ~= "string" or #o.separator ~= 1 or o.separator:match('["\n\r]') then
+      core.raise(("%s: separator must be one character, got %s"):format(name, options.text(o.separator)))
    end
    return o
 end
@@ -200,14 +219,21 @@ function M.csv(path, opts)
    local o = check("data.csv", path, opts, { path_column = options.optional,
       label_column = options.optional, classes = options.optional })
    local wanted = { o.path_column or "path", o.label_column or "label" }
-   local rows, message = read_columns(path, o, wanted, o.path_column or o.label_column)
+   check_column("data.csv", "path_column", wanted[1])
+   check_column("data.csv", "label_column", wanted[2])
+   folder.check_classes("data.csv", o.classes)
+   local rows, named = read_columns(path, o, wanted, o.path_column or o.label_column)
    if not rows then
+      return nil, named
+   end
+   local root, tree, message = open_root("data.csv", path, o)
+   if not tree then
       return nil, message
    end
-   if o.header == nil and #rows > 1 and not rows[1][1]:match("%.%w+$") and rows[2][1]:match("%.%w+$") then
+   if o.header == nil and not named and #rows > 1 and rows[2][1]:match("%.%w+$")
+      and not rows[1][1]:match("%.%w+$") and not tree:has_file(place(root, rows[1][1])) then
       table.remove(rows, 1) -- names that nobody asked for
    end
-   local root = root_of(path, o)
    local paths, names = {}, {}
    for i, row in ipairs(rows) do
       paths[i], names[i] = place(root, row[1]), row[2]
@@ -219,11 +245,6 @@ function M.csv(path, opts)
    if not numbers then
       return nil, path .. ": " .. classes
    end
-   local tree
-   tree, message = trees.open(root == "" and "." or root, "data.csv")
-   if not tree then
-      return nil, message
-   end
    local set, why = folder.load({ paths = paths, labels = numbers, classes = classes }, tree, o)
    return set, not set and why or nil
 end
@@ -232,6 +253,50 @@ end
 
 local FLAGS = { ["1"] = 1, ["0"] = 0, ["true"] = 1, ["false"] = 0, yes = 1, no = 0, same = 1,
    different = 0, y = 1, n = 0, t = 1, f = 0, ["1.0"] = 1, ["0.0"] = 0, ["-1"] = 0 }
+--- Flags that may be a column's name, and what stands below that name where it is one.
+local NAMES = { same = "different", y = "n", t = "f" }
+
+--- Whether the first row is names that nobody asked for: neither of its paths is a picture's, by its ending
+-- or for there is such a file, and its flag is none, or is a word that names a column, too, while the next
+-- row has pictures or flags of another kind.
+local function is_header(rows, root, tree)
+   local function has_picture(row)
+      for k = 1, 2 do
+         if trees.names_picture(row[k]) or tree:has_file(place(root, row[k])) then
+            return true
+         end
+      end
+      return false
+   end
+   local first, second = rows[1], rows[2]
+   local word = first[3]:lower()
+   if has_picture(first) then
+      return false
+   elseif not FLAGS[word] or not second then
+      return not FLAGS[word] or NAMES[word] ~= nil
+   end
+   local below = second[3]:lower()
+   return NAMES[word] ~= nil and (below ~= word and below ~= NAMES[word] or has_picture(second))
+end
+
+--- What the rows say, 1 or 0 each, and their folds; or nil and a message.
+local function flags_of(path, rows, with_folds)
+   local same, fold = {}, with_folds and {} or nil
+   for i, row in ipairs(rows) do
+      same[i] = FLAGS[row[3]:lower()]
+      if not same[i] then
+         return nil, ("%s: line %d: '%s' says neither same nor different"):format(path, row.line,
+            row[3]:sub(1, 40))
+      end
+      if fold then
+         fold[i] = math.tointeger(tonumber(row[4]))
+         if not fold[i] then
+            return nil, ("%s: line %d: the fold '%s' is no integer"):format(path, row.line, row[4]:sub(1, 40))
+         end
+      end
+   end
+   return same, fold
+end
 
 --- The pictures that rows name, each once, and where each row's two are among them.
 local function collect(rows, root)
@@ -281,11 +346,30 @@ local function pairs_that_stay(paths, a, b, same, fold, set, keep)
    return out
 end
 
+--- The columns of a, b, same and the fold, as the options say.
+local function pair_columns(name, o)
+   local columns = o.columns
+   if columns ~= nil and (type(columns) ~= "table" or #columns ~= 3) then
+      core.raise(("%s: columns must be a list of three names or numbers, got %s"):format(name,
+         options.text(columns)))
+   end
+   local wanted = table.move(columns or { "a", "b", "same" }, 1, 3, 1, {})
+   wanted[4] = o.fold_column
+   for k, column in ipairs(wanted) do
+      check_column(name, k == 4 and "fold_column" or ("columns[%d]"):format(k), column)
+   end
+   return wanted
+end
+
 --- A table with two paths and whether they show the same on each line.
 --
--- The first line may name the columns ("a", "b", "same", or what the options say); without names they are
--- the first three. Same is 1, true, yes or same; not the same is 0, -1, false, no or different. In the
--- set each picture is a class of its own: what is the same is the pairs' knowledge.
+-- The first line may name the columns ("a", "b", "same", or what the options say). Without these names they
+-- are the first three, and the first line is left out as other names where neither of its paths ends as
+-- pictures do or is there, and its third field is no flag; or is "same", "y" or "t", which may be names,
+-- above a line with pictures or with flags of another kind. `header` says for sure what the first line is.
+--
+-- Same is 1, true, yes or same; not the same is 0, -1, false, no or different. In the set each picture is a
+-- class of its own: what is the same is the pairs' knowledge.
 -- @tparam string path of the table
 -- @tparam[opt] table opts those of `data.folder`, and `root`, `header`, `separator` as for `csv`; `columns`
 --   (a list of three names or numbers); `fold_column` (name or number of a column of integers)
@@ -298,40 +382,23 @@ end
 function M.pairs_csv(path, opts)
    local o = check("data.pairs_csv", path, opts, { columns = options.optional,
       fold_column = options.optional })
-   if o.columns ~= nil and (type(o.columns) ~= "table" or #o.columns ~= 3) then
-      error("data.pairs_csv: columns must be a list of three names or numbers", 2)
-   end
-   local wanted = table.move(o.columns or { "a", "b", "same" }, 1, 3, 1, {})
-   wanted[4] = o.fold_column
-   local rows, message = read_columns(path, o, wanted, o.columns or type(o.fold_column) == "string")
+   local wanted = pair_columns("data.pairs_csv", o)
+   local rows, named = read_columns(path, o, wanted, o.columns or type(o.fold_column) == "string")
    if not rows then
-      return nil, message
+      return nil, named
    end
-   if o.header == nil and not o.columns and rows[1] and not FLAGS[rows[1][3]:lower()] then
-      table.remove(rows, 1) -- names that nobody asked for
-   end
-   local same, fold = {}, o.fold_column and {}
-   for i, row in ipairs(rows) do
-      same[i] = FLAGS[row[3]:lower()]
-      if not same[i] then
-         return nil, ("%s: line %d: '%s' says neither same nor different"):format(path, row.line,
-            row[3]:sub(1, 40))
-      end
-      if fold then
-         fold[i] = math.tointeger(tonumber(row[4]))
-         if not fold[i] then
-            return nil, ("%s: line %d: the fold '%s' is no integer"):format(path, row.line, row[4]:sub(1, 40))
-         end
-      end
-   end
-   if #rows == 0 then
-      return nil, path .. ": the table names no pairs"
-   end
-   local root = root_of(path, o)
-   local tree
-   tree, message = trees.open(root == "" and "." or root, "data.pairs_csv")
+   local root, tree, message = open_root("data.pairs_csv", path, o)
    if not tree then
       return nil, message
+   end
+   if o.header == nil and not named and is_header(rows, root, tree) then
+      table.remove(rows, 1)
+   end
+   local same, fold = flags_of(path, rows, o.fold_column)
+   if not same then
+      return nil, fold
+   elseif #rows == 0 then
+      return nil, path .. ": the table names no pairs"
    end
    local paths, a, b = collect(rows, root)
    local set, keep = own_classes(paths, tree, o)

@@ -15,39 +15,54 @@ M.OPTIONS = {
    mode = "area", max_width = 16384, max_height = 16384, max_bytes = 256 << 20, stream = false,
 }
 
+local MOST_SIDE = 65536 -- as the core has it
+
 -- Checks
 
 --- Raises unless on_error is one of what it may be; "raise" for "error", too.
-local function check_on_error(name, on_error, level)
+local function check_on_error(name, on_error)
    if on_error == "error" then
       return "raise"
    elseif on_error ~= nil and on_error ~= "skip" and on_error ~= "raise" and type(on_error) ~= "function" then
-      error(("%s: on_error must be 'skip', 'raise' or a function, got %s"):format(name,
-         options.text(on_error)), level + 1)
+      core.raise(("%s: on_error must be 'skip', 'raise' or a function, got %s"):format(name,
+         options.text(on_error)))
    end
    return on_error
 end
 M.check_on_error = check_on_error
 
+--- Raises unless the names of classes are a list, or nil.
+function M.check_classes(name, classes)
+   if classes ~= nil and type(classes) ~= "table" then
+      core.raise(("%s: classes must be a list of names, got %s"):format(name, options.text(classes)))
+   end
+end
+
 --- What `core.loading.pictures` wants to know.
-local function form_of(name, o, level)
-   options.check_choice(name, o, "dtype", { "uint8", "float32" }, level)
-   options.check_choice(name, o, "mode", { "area", "bilinear" }, level)
-   options.check_boolean(name, o, "invert", level)
-   options.check_boolean(name, o, "stream", level)
+local function form_of(name, o)
+   options.check_choice(name, o, "dtype", { "uint8", "float32" })
+   options.check_choice(name, o, "mode", { "area", "bilinear" })
+   options.check_boolean(name, o, "invert")
+   options.check_boolean(name, o, "stream")
    if o.channels ~= 1 and o.channels ~= 3 then
-      error(("%s: channels must be 1 or 3, got %s"):format(name, options.text(o.channels)), level)
+      core.raise(("%s: channels must be 1 or 3, got %s"):format(name, options.text(o.channels)))
+   end
+   for _, key in ipairs{ "max_width", "max_height", "max_bytes" } do
+      options.check_count(name, o, key, 1)
    end
    local form = { channels = o.channels, dtype = o.dtype, mode = o.mode, invert = o.invert,
       max_width = o.max_width, max_height = o.max_height, max_bytes = o.max_bytes }
    if o.size == "any" then
       form.any_size = true
    elseif o.size ~= nil then
-      local size = options.check_pair(name, o, "size", 1, level)
+      local size = options.check_pair(name, o, "size", 1)
+      if size[1] > MOST_SIDE or size[2] > MOST_SIDE then
+         core.raise(("%s: a size must be from 1 to %d, got %s"):format(name, MOST_SIDE, options.text(o.size)))
+      end
       form.height, form.width = size[1], size[2]
    end
    if o.size == "any" and not o.stream then
-      error(name .. ": size = 'any' needs stream = true: images in memory have one size", level)
+      core.raise(name .. ": size = 'any' needs stream = true: images in memory have one size")
    end
    return form
 end
@@ -55,9 +70,9 @@ end
 --- Checks the options of a loader of pictures: as `options.check`, and what is in them.
 -- @treturn table options, with `form`
 function M.check(name, opts, spec)
-   local o = options.check(name, opts, spec or M.OPTIONS, 4)
-   o.on_error = check_on_error(name, o.on_error, 3)
-   o.form = form_of(name, o, 4)
+   local o = options.check(name, opts, spec or M.OPTIONS)
+   o.on_error = check_on_error(name, o.on_error)
+   o.form = form_of(name, o)
    return o
 end
 
@@ -157,10 +172,10 @@ end
 -- @tparam[opt] table opts `size` ({height, width} or one number; "any", for streams that are made one
 --   size by their augmentation), `channels` (1 grey, the default, or 3), `dtype` ("uint8", the default, or
 --   "float32"), `invert` (default false), `mode` ("area" or "bilinear"), `on_error` (what is done with files
---   that cannot be read: "skip", the default, lists them in the set's `skipped`; "raise" makes the answer
---   nil; a function gets path and message and skips the file unless it returns false. A stream hands it
---   on to `data.loader`, whose default is "raise"), `stream` (default false), `max_width`,
---   `max_height`, `max_bytes`
+--   that cannot be read, links to nowhere and pipes among them: "skip", the default, lists them in the set's
+--   `skipped`; "raise" makes the answer nil; a function gets path and message and skips the file unless it
+--   returns false. A stream hands it on to `data.loader`, whose default is "raise"), `stream` (default
+--   false), `max_width`, `max_height`, `max_bytes`
 -- @treturn[1] Set
 -- @treturn[2] nil
 -- @treturn[2] string message
@@ -188,14 +203,15 @@ end
 function M.files(paths, names, opts)
    local o = M.check("data.files", opts, options.extend(M.OPTIONS, { classes = options.optional }))
    if type(paths) ~= "table" or type(names) ~= "table" or #paths ~= #names then
-      error("data.files: expected a list of paths and a list of as many labels", 2)
+      core.raise("data.files: expected a list of paths and a list of as many labels")
    end
+   M.check_classes("data.files", o.classes)
    for _, path in ipairs(paths) do
       options.check_path("data.files", path)
    end
    local numbers, classes = labels.number(names, o.classes)
    if not numbers then
-      error("data.files: " .. classes, 2)
+      core.raise("data.files: " .. classes)
    end
    local fields = { paths = table.move(paths, 1, #paths, 1, {}), labels = numbers, classes = classes }
    local set, why = M.load(fields, { archives = {} }, o)

@@ -23,8 +23,9 @@ local GLYPHS = {
 function M.glyphs(opts)
    local o = options.check("data.glyphs", opts, GLYPHS)
    for _, key in ipairs{ "classes", "samples", "size", "first_class", "first_sample" } do
-      options.check_count("data.glyphs", o, key, 1, 3)
+      options.check_count("data.glyphs", o, key, 1)
    end
+   options.check_seed("data.glyphs", o.seed)
    local classes, samples, labels, names = {}, {}, {}, {}
    for c = 1, o.classes do
       names[c] = ("glyph%04d"):format(o.first_class + c - 1)

@@ -109,8 +109,8 @@ function LFW:pairs(name)
       folds, each = read_header(lines[1])
    end
    if not folds or folds * each * 2 ~= #lines - 1 then
-      return nil, ("%s: the first line must say how many pairs follow; there are %d lines"):format(path,
-         #lines - 1)
+      return nil, ("%s: the first line must say how many pairs follow; %s"):format(path,
+         #lines == 0 and "the file is empty" or ("there are %d lines"):format(#lines - 1))
    end
    local out = { set = self.set, a = {}, b = {}, same = {}, fold = {}, skipped = {},
       name = file:match("(.-)%.txt$") }

@@ -53,8 +53,8 @@ local function cache_limit(cache)
    if type(cache) == "boolean" then
       return cache and math.maxinteger or 0
    elseif math.type(cache) ~= "integer" or cache < 0 then
-      error(("%s: cache must be true, false or a number of bytes, got %s"):format(NAME,
-         options.text(cache)), 3)
+      core.raise(("%s: cache must be true, false or a number of bytes, got %s"):format(NAME,
+         options.text(cache)))
    end
    return cache
 end
@@ -63,11 +63,11 @@ local function check_workers(o)
    if o.workers == nil then
       o.workers = math.min(core.get_threads(), 8)
    end
-   options.check_count(NAME, o, "workers", 0, 5)
-   options.check_count(NAME, o, "prefetch", 1, 5)
+   options.check_count(NAME, o, "workers", 0)
+   options.check_count(NAME, o, "prefetch", 1)
    if o.workers > MOST_WORKERS or o.prefetch > 4096 then
-      error(("%s: at most %d workers and 4096 batches ahead, got %d and %d"):format(NAME, MOST_WORKERS,
-         o.workers, o.prefetch), 4)
+      core.raise(("%s: at most %d workers and 4096 batches ahead, got %d and %d"):format(NAME, MOST_WORKERS,
+         o.workers, o.prefetch))
    end
 end
 
@@ -80,33 +80,34 @@ local function choose_sampler(set, o)
    end
    for _, key in ipairs{ "batch_size", "shuffle", "drop_last" } do
       if o[key] ~= nil then
-         error(("%s: %s is the sampler's affair where there is one"):format(NAME, key), 3)
+         core.raise(("%s: %s is the sampler's affair where there is one"):format(NAME, key))
       end
    end
    if not is_callable(given) then
-      error(("%s: sampler must be a sampler or a function that gives lists of indices, got %s"):format(NAME,
-         type(given)), 3)
+      core.raise(("%s: sampler must be a sampler or a function that gives lists of indices, got %s"):format(
+         NAME, type(given)))
    end
    return given
 end
 
 local function check(set, opts)
-   local o = options.check(NAME, opts, OPTIONS, 4)
+   local o = options.check(NAME, opts, OPTIONS)
    if type(set) ~= "table" or not set.labels or not (set.pictures or set.images) then
-      error(("%s: expected a data set, got a %s"):format(NAME, type(set)), 3)
+      core.raise(("%s: expected a data set, got a %s"):format(NAME, type(set)))
    end
    check_workers(o)
-   options.check_choice(NAME, o, "dtype", { "float32", "uint8" }, 3)
-   o.on_error = folder.check_on_error(NAME, o.on_error, 3) or set.on_error or "raise"
+   options.check_seed(NAME, o.seed)
+   options.check_choice(NAME, o, "dtype", { "float32", "uint8" })
+   o.on_error = folder.check_on_error(NAME, o.on_error) or set.on_error or "raise"
    if o.augment ~= nil and not is_callable(o.augment) then
-      error(("%s: augment must be a transform or a function of images, got %s"):format(NAME,
-         type(o.augment)), 3)
+      core.raise(("%s: augment must be a transform or a function of images, got %s"):format(NAME,
+         type(o.augment)))
    elseif set.pictures and not set:shape() and not workers_pipeline(o.augment) then
-      error(NAME .. ": the pictures may have any size: give the set one, or augment them by a transform "
-         .. "without functions of the script that makes them one size", 3)
+      core.raise(NAME .. ": the pictures may have any size: give the set one, or augment them by a transform "
+         .. "without functions of the script that makes them one size")
    end
    if o.lists ~= nil then
-      options.check_count(NAME, o, "lists", 1, 3)
+      options.check_count(NAME, o, "lists", 1)
    end
    return o
 end
@@ -146,7 +147,7 @@ local function ask(self)
    end
    local rows, lists, native = self.set.rows, {}, {}
    for k = 1, self.lists do
-      lists[k] = sets.indices(values[k], 5)
+      lists[k] = sets.indices(NAME, values[k])
       native[k] = rows and rows:index_select(1, lists[k]) or lists[k]
    end
    local ok, done, message = pcall(self.native.push, self.native, self.drawn + 1, table.unpack(native))
@@ -231,6 +232,16 @@ end
 
 -- Taking them
 
+--- What a function of the script made of images.
+local function made_by(...)
+   local made = ...
+   if not is_tensor(made) then
+      core.raise(("%s: augment returned %s: expected a tensor [N,C,H,W], got %s"):format(NAME,
+         made == nil and "nothing" or "no tensor", type(made)))
+   end
+   return made
+end
+
 --- Augments the images of one list, where that is not the workers' affair. A transform's numbers are those
 -- that the workers would draw.
 local function augmented(self, images, k)
@@ -238,7 +249,7 @@ local function augmented(self, images, k)
    if not augment or workers_pipeline(augment) then
       return images
    elseif not transform.is(augment) then
-      return (augment(images))
+      return made_by(augment(images))
    end
    augment.seed = augment.seed or self.seed
    local places = core.arange(1, images:size(1) + 1, { dtype = "int64" })
@@ -346,7 +357,7 @@ function Loader:__call()
    self.over = images == nil
    self:stop()
    if images then
-      error(NAME .. ": " .. images, 2)
+      core.raise(NAME .. ": " .. images)
    end
    return nil
 end
@@ -393,7 +404,7 @@ Loader.__close = Loader.stop
 -- @usage local state = loader:state()  -- later, in another process: loader:restore(state)
 function Loader:state()
    if not sampler.is(self.sampler) then
-      error(NAME .. ": only the samplers of siamese.data have a state", 2)
+      core.raise(NAME .. ": only the samplers of siamese.data have a state")
    end
    heed_sampler(self)
    return state_of(self)
@@ -404,7 +415,7 @@ end
 -- @treturn Loader itself
 function Loader:restore(state)
    if type(state) ~= "table" or math.type(state.given) ~= "integer" or type(state.sampler) ~= "table" then
-      error(NAME .. ": expected a state of a loader", 2)
+      core.raise(NAME .. ": expected a state of a loader")
    end
    local native = self.native
    self.native, self.queue = nil, nil

@@ -15,48 +15,60 @@ PairList.__index = PairList
 
 local function check_indices(key, list, n, count)
    if list:dim() ~= 1 or count and list:size(1) ~= count then
-      error(("data.pair_list: %s must be a list of %s"):format(key, count and count .. " values, as many as a"
-         or "indices"), 4)
+      core.raise(("data.pair_list: %s must be a list of %s"):format(key,
+         count and count .. " values, as many as a" or "indices"))
    end
    if list:numel() > 0 and (list:min():item() < 1 or list:max():item() > n) then
-      error(("data.pair_list: %s has an index that is not from 1 to %d (the images)"):format(key, n), 4)
+      core.raise(("data.pair_list: %s has an index that is not from 1 to %d (the images)"):format(key, n))
    end
 end
+
+local FLAGS = { [true] = 1, [false] = 0, [1] = 1, [0] = 0 }
 
 --- 1 for true, 0 for false, in float32.
 local function flags(same)
    if is_tensor(same) then
-      return same:float()
+      same = same:float()
+      if same:numel() > 0 and (same:ne(0):float() * same:ne(1):float()):max():item() > 0 then
+         core.raise("data.pair_list: same has a value that is neither 1 nor 0")
+      end
+      return same
    elseif type(same) ~= "table" then
-      error("data.pair_list: same must be a list, got " .. type(same), 4)
+      core.raise("data.pair_list: same must be a list, got " .. type(same))
    end
    local out = {}
    for i, value in ipairs(same) do
-      out[i] = (value == true or value == 1) and 1 or 0
+      out[i] = FLAGS[value]
+      if not out[i] then
+         core.raise(("data.pair_list: same[%d] must be true, false, 1 or 0, got %s"):format(i,
+            options.text(value)))
+      end
    end
    return #out == 0 and core.zeros(0) or core.tensor(out)
 end
 
 --- Makes a list of pairs of a set's images.
 -- @tparam table fields `set`; `a`, `b` ([P], int64 or lists of indices); `same` ([P]: 1 or true for a pair of
---   one class); `fold` (optional list of P integers: which part of a protocol each pair belongs to);
---   `name` (optional)
+--   one class, else 0 or false); `fold` (optional list of P integers: which part of a protocol each pair
+--   belongs to); `name` (optional)
 -- @treturn PairList
 -- @usage local pairs = data.pair_list{ set = set, a = { 1, 3 }, b = { 2, 4 }, same = { true, false } }
 function M.new(fields)
    local o = options.check("data.pair_list", fields, { set = options.required, a = options.required,
       b = options.required, same = options.required, fold = options.optional, name = "pairs",
       skipped = options.optional })
+   sets.check("data.pair_list", o.set, true)
    local function check()
       local n = o.set.labels:size(1)
-      o.a, o.b = sets.indices(o.a, 4), sets.indices(o.b, 4)
+      o.a = sets.indices("data.pair_list: a", o.a)
+      o.b = sets.indices("data.pair_list: b", o.b)
       check_indices("a", o.a, n)
       check_indices("b", o.b, n, o.a:size(1))
       o.same = flags(o.same)
       if o.same:dim() ~= 1 or o.same:size(1) ~= o.a:size(1) then
-         error("data.pair_list: same must have as many values as a", 3)
-      elseif o.fold and #o.fold ~= o.a:size(1) then
-         error("data.pair_list: fold must have as many values as a", 3)
+         core.raise("data.pair_list: same must have as many values as a")
+      elseif o.fold and (type(o.fold) ~= "table" or #o.fold ~= o.a:size(1)) then
+         core.raise("data.pair_list: fold must have as many values as a")
       end
    end
    check()
@@ -73,7 +85,7 @@ end
 -- @tparam {int,...}|tensor indices [K]
 -- @treturn PairList
 function PairList:subset(indices)
-   local places = sets.indices(indices, 2)
+   local places = sets.indices("PairList:subset", indices)
    local fold
    if self.fold then
       fold = {}

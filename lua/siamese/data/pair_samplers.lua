@@ -35,7 +35,7 @@ end
 --    local loss = contrastive(twin:distance_between(e:index_select(1, a), e:index_select(1, b)), same)
 -- end
 function M.all_pairs(set, opts)
-   local inner = samplers.class_batches(set, opts, "data.all_pairs", 4)
+   local inner = samplers.class_batches(set, opts, "data.all_pairs")
    local count, a, b
    --- What comes with the pictures at `indices`.
    local function others_of(indices)
@@ -85,6 +85,7 @@ function M.triplets(set, opts)
       seed = options.optional, groups = options.optional })
    local function prepare()
       check_positive(name, "batch_size", o.batch_size)
+      sampler.check_limit(name, "batches", o.batches)
       local members, twice = samplers.usable(name, set, 2, 1)
       local _, any = samplers.usable(name, set, 1, 2)
       local lists, places = neighbours(samplers.grouped(name, any, o.groups, 2))
@@ -156,9 +157,10 @@ end
 local function check_embeddings(set, x)
    local n = set.labels:size(1)
    if not core.is_tensor(x) or x.dtype ~= "float32" or x:dim() ~= 2 or x:size(1) ~= n then
-      error(("data.hard_pairs: update needs the embeddings of all %d images, float32 [%d,D]"):format(n, n), 4)
+      core.raise(("data.hard_pairs: update needs the embeddings of all %d images, float32 [%d,D]"):format(n,
+         n))
    elseif not x:isfinite():all() then
-      error("data.hard_pairs: the embeddings have values that are not finite", 4)
+      core.raise("data.hard_pairs: the embeddings have values that are not finite")
    end
 end
 
@@ -206,7 +208,8 @@ function M.hard_pairs(set, opts)
       hard = 0.5, candidates = 10, groups = options.optional })
    options.check_number(name, o, "hard", 0, 1)
    options.check_count(name, o, "candidates", 1)
-   local easy = samplers.pairs(set, { batch_size = o.batch_size, groups = o.groups, seed = 0 }, name, 4)
+   sampler.check_limit(name, "batches", o.batches)
+   local easy = samplers.pairs(set, { batch_size = o.batch_size, groups = o.groups, seed = 0 }, name)
    local self
    local members = easy.members
    local function member(generator, classes)

@@ -12,6 +12,7 @@
 --
 -- @module siamese.data.sampler
 local core = require "siamese.core"
+local options = require "siamese.options"
 
 local M = {}
 
@@ -30,6 +31,7 @@ Sampler.__index = Sampler
 --   drawn ahead notices.
 -- @treturn Sampler
 function M.new(parts)
+   options.check_seed(parts.name, parts.seed)
    local self = {}
    for key, value in pairs(parts) do
       self[key] = value
@@ -111,14 +113,30 @@ function Sampler:state()
       began = copy(self.began), own = copy(self.own), frozen = self.frozen }
 end
 
+--- What is in each state, and its type.
+local PARTS = { { "done", "number" }, { "generator", "table" }, { "own", "table" } }
+
+local function check_state(self, state)
+   if type(state) ~= "table" or state.sampler ~= self.name then
+      core.raise(("%s: expected a state of its own, got %s"):format(self.name,
+         type(state) == "table" and "one of " .. tostring(state.sampler) or type(state)))
+   end
+   for _, part in ipairs(PARTS) do
+      if type(state[part[1]]) ~= part[2] then
+         core.raise(("%s: the state's '%s' must be a %s, got %s"):format(self.name, part[1], part[2],
+            type(state[part[1]])))
+      end
+   end
+   if self.begin and state.done > 0 and type(state.began) ~= "table" then
+      core.raise(("%s: the state's 'began' must be a table, got %s"):format(self.name, type(state.began)))
+   end
+end
+
 --- Goes on from a state of a sampler of the same kind, set and options.
 -- @tparam table state
 -- @treturn Sampler itself
 function Sampler:restore(state)
-   if type(state) ~= "table" or state.sampler ~= self.name then
-      error(("%s: expected a state of its own, got one of %s"):format(self.name,
-         type(state) == "table" and tostring(state.sampler) or type(state)), 2)
-   end
+   check_state(self, state)
    if self.begin and state.done > 0 then -- what begin made is not kept: it makes it again
       self.generator:set_state(state.began)
       self:begin(self.generator, self.own)
@@ -142,22 +160,21 @@ end
 
 -- Checks for those who make samplers.
 
-local MODULES = debug.getinfo(1, "S").source:match("^(.*)data/[^/]*$")
-
---- Raises at whoever called the sampler's maker: the first caller outside of siamese's modules.
+--- Raises at whoever called the sampler's maker.
 function M.fail(name, text, ...)
-   local level = 2
-   local info = debug.getinfo(level, "S")
-   while info and MODULES and info.source:sub(1, #MODULES) == MODULES do
-      level = level + 1
-      info = debug.getinfo(level, "S")
-   end
-   error(name .. ": " .. text:format(...), level)
+   core.raise(name .. ": " .. text:format(...))
 end
 
 function M.check_positive(name, key, value)
    if math.type(value) ~= "integer" or value < 1 then
       M.fail(name, "%s must be a positive integer, got %s", key, tostring(value))
+   end
+end
+
+--- Checks how many batches an epoch has; nil for no end.
+function M.check_limit(name, key, value)
+   if value ~= nil and (math.type(value) ~= "integer" or value < 1) then
+      M.fail(name, "%s must be an integer of at least 1, or nil for no end, got %s", key, options.text(value))
    end
 end
 

@@ -17,6 +17,7 @@ local check_positive, fail, int64 = sampler.check_positive, sampler.fail, sample
 
 --- The members of each class, and the classes with at least `least` of them.
 function M.usable(name, set, least, wanted)
+   sets.check(name, set)
    local members, classes = sets.members(set), {}
    for class, list in ipairs(members) do
       if #list >= least then
@@ -36,6 +37,8 @@ end
 function M.grouped(name, classes, groups, least)
    if not groups then
       return { classes }
+   elseif type(groups) ~= "table" then
+      fail(name, "groups must be a list with one value a class, got %s", options.text(groups))
    end
    local lists, at, out = {}, {}, {}
    for _, class in ipairs(classes) do
@@ -89,12 +92,13 @@ local usable, grouped, weighted = M.usable, M.grouped, M.weighted
 --   pair then come from one group, which is harder)
 -- @treturn function iterator over a [B], b [B] (int64 indices) and same [B] (float32, 1 or 0)
 -- @usage for a, b, same in data.pairs(set, { batch_size = 32, batches = 100, seed = 1 }) do ... end
-function M.pairs(set, opts, name, level)
+function M.pairs(set, opts, name)
    name = name or "data.pairs"
    local o = options.check(name, opts, { batch_size = 64, batches = options.optional,
-      seed = options.optional, groups = options.optional }, level)
+      seed = options.optional, groups = options.optional })
    local function prepare()
       check_positive(name, "batch_size", o.batch_size)
+      sampler.check_limit(name, "batches", o.batches)
       local members, twice = usable(name, set, 2, 1)
       local _, any = usable(name, set, 1, 2)
       return members, twice, weighted(grouped(name, any, o.groups, 2))
@@ -143,14 +147,15 @@ end
 -- @treturn function iterator over support [N*K] (int64 indices, class by class), query [N*queries]
 --   (int64 indices) and labels [N*queries] (int64: which of the N classes each query is)
 -- @usage for support, query, labels in data.episodes(set, { way = 20, episodes = 400 }) do ... end
-function M.episodes(set, opts, name, level)
+function M.episodes(set, opts, name)
    name = name or "data.episodes"
    local o = options.check(name, opts, { way = 5, shot = 1, queries = 1,
-      episodes = options.optional, seed = options.optional, groups = options.optional }, level)
+      episodes = options.optional, seed = options.optional, groups = options.optional })
    local function prepare()
       check_positive(name, "way", o.way)
       check_positive(name, "shot", o.shot)
       check_positive(name, "queries", o.queries)
+      sampler.check_limit(name, "episodes", o.episodes)
       local members, classes = usable(name, set, o.shot + o.queries, o.way)
       return members, weighted(grouped(name, classes, o.groups, o.way))
    end
@@ -187,15 +192,15 @@ end
 --   (default 1; where they hold fewer than P classes, more groups join); `replacement` (default false)
 -- @treturn function iterator over indices [P*K] and labels [P*K] (int64, the set's labels)
 -- @usage for indices, labels in data.class_batches(set, { classes = 32, samples = 4 }) do ... end
-function M.class_batches(set, opts, name, level)
+function M.class_batches(set, opts, name)
    name = name or "data.class_batches"
    local o = options.check(name, opts, { classes = 16, samples = 4, batches = options.optional,
-      seed = options.optional, groups = options.optional, groups_per_batch = 1, replacement = false },
-      level)
+      seed = options.optional, groups = options.optional, groups_per_batch = 1, replacement = false })
    local function prepare()
       check_positive(name, "classes", o.classes)
       check_positive(name, "samples", o.samples)
       check_positive(name, "groups_per_batch", o.groups_per_batch)
+      sampler.check_limit(name, "batches", o.batches)
       local members, classes = usable(name, set, o.replacement and 1 or o.samples, o.classes)
       return members, classes, o.groups and grouped(name, classes, o.groups, 1)
    end
@@ -256,10 +261,8 @@ function M.batches(set, opts)
    local name = "data.batches"
    local o = options.check(name, opts, { batch_size = 64, shuffle = true, seed = options.optional,
       drop_last = false })
-   local function prepare()
-      check_positive(name, "batch_size", o.batch_size)
-   end
-   prepare()
+   sets.check(name, set)
+   check_positive(name, "batch_size", o.batch_size)
    return sampler.once(name, set.labels:size(1), o, 1, function(indices)
       return indices, set.labels:index_select(1, indices)
    end)

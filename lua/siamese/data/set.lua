@@ -16,6 +16,7 @@
 local core = require "siamese.core"
 local is_tensor = require "siamese.data.labels".is_tensor
 local number = require "siamese.data.labels".number
+local options = require "siamese.options"
 local reading = require "siamese.reading"
 
 local M = {}
@@ -28,29 +29,41 @@ local SAMPLE_FIELDS = { "paths", "drawers" }
 local CLASS_FIELDS = { "classes", "alphabets" }
 
 --- An index list as an int64 tensor [K].
-function M.indices(list, level)
+-- @tparam string name of what wants it, for messages
+-- @tparam tensor|table list
+-- @treturn tensor
+function M.indices(name, list)
    if is_tensor(list) then
+      if list.dtype ~= "int64" then
+         core.raise(("%s: expected a list of indices [K] or an int64 tensor, got a %s tensor"):format(name,
+            list.dtype))
+      end
       return list
    elseif type(list) ~= "table" then
-      error("expected a list of indices or an int64 tensor, got " .. type(list), level + 1)
+      core.raise(("%s: expected a list of indices or an int64 tensor, got %s"):format(name, type(list)))
+   end
+   for i, index in ipairs(list) do
+      if type(index) ~= "table" and not (type(index) == "number" and math.tointeger(index)) then
+         core.raise(("%s: index %d of the list must be an integer, got %s"):format(name, i,
+            options.text(index)))
+      end
    end
    return #list == 0 and core.zeros(0, { dtype = "int64" })
       or core.tensor(list, { dtype = "int64" })
 end
 
---- An index list of `set`'s images as an int64 tensor [K]; raises at `level` for what is none.
-local function rows(name, set, list, level)
-   local indices, n = M.indices(list, level + 1), #set
+--- An index list of `set`'s images as an int64 tensor [K]; raises for what is none.
+local function rows(name, set, list)
+   local indices, n = M.indices(name, list), #set
    if indices:dim() ~= 1 then
-      error(("%s: expected a list of indices, [K], got a %d-D tensor"):format(name, indices:dim()), level + 1)
+      core.raise(("%s: expected a list of indices, [K], got a %d-D tensor"):format(name, indices:dim()))
    end
    local low, high = 1, 1
    if indices:numel() > 0 then
       low, high = indices:min():item(), indices:max():item()
    end
    if low < 1 or high > n then
-      error(("%s: index %d is not from 1 to %d (the images)"):format(name, low < 1 and low or high, n),
-         level + 1)
+      core.raise(("%s: index %d is not from 1 to %d (the images)"):format(name, low < 1 and low or high, n))
    end
    return indices
 end
@@ -73,20 +86,20 @@ end
 local function check_images(images)
    if not is_tensor(images) or images:dim() ~= 4 then
       local got = is_tensor(images) and images:dim() .. "-D tensor" or type(images)
-      error("data set: images must be a tensor [N,C,H,W], got a " .. got, 4)
+      core.raise("data set: images must be a tensor [N,C,H,W], got a " .. got)
    elseif images.dtype == "int64" then
-      error("data set: images must be uint8 (0..255) or float32 (0..1), got int64", 4)
+      core.raise("data set: images must be uint8 (0..255) or float32 (0..1), got int64")
    end
 end
 
 local function check_labels(labels, count, classes)
    if #labels ~= count then
-      error(("data set: %d images but %d labels"):format(count, #labels), 4)
+      core.raise(("data set: %d images but %d labels"):format(count, #labels))
    end
    for i, label in ipairs(labels) do
       if math.type(label) ~= "integer" or label < 1 or label > classes then
-         error(("data set: label %d is %s, expected an integer from 1 to %d (the classes)")
-            :format(i, label, classes), 4)
+         core.raise(("data set: label %d is %s, expected an integer from 1 to %d (the classes)")
+            :format(i, label, classes))
       end
    end
 end
@@ -95,27 +108,27 @@ end
 -- classes.
 local function label_numbers(labels, classes)
    if classes ~= nil and type(classes) ~= "table" then
-      error("data set: classes must be a list of names, got " .. type(classes), 4)
+      core.raise("data set: classes must be a list of names, got " .. type(classes))
    elseif not is_tensor(labels) and type(labels) ~= "table" then
-      error("data set: labels must be a list or an int64 tensor, got " .. type(labels), 4)
+      core.raise("data set: labels must be a list or an int64 tensor, got " .. type(labels))
    end
    local list = index_table(labels)
    local strings = 0
    for i, label in ipairs(list) do
       if type(label) ~= "string" and type(label) ~= "number" or label ~= label then
-         error(("data set: label %d is %s, expected an integer or a string"):format(i,
-            label ~= label and "not a number" or "a " .. type(label)), 4)
+         core.raise(("data set: label %d is %s, expected an integer or a string"):format(i,
+            label ~= label and "not a number" or "a " .. type(label)))
       end
       strings = strings + (type(label) == "string" and 1 or 0)
    end
    if strings == 0 and classes then
       return list, classes
    elseif strings ~= 0 and strings ~= #list then
-      error("data set: labels must be all numbers or all strings", 4)
+      core.raise("data set: labels must be all numbers or all strings")
    end
    local numbers, names = number(list, classes)
    if not numbers then
-      error("data set: " .. names, 4)
+      core.raise("data set: " .. names)
    end
    return numbers, names
 end
@@ -128,6 +141,9 @@ end
 -- @usage local set = data.set{ images = x, labels = {"cat", "cat", "dog", "owl"} }
 function M.new(fields)
    local count
+   if type(fields) ~= "table" then
+      core.raise("data set: expected a table with images and labels, got " .. type(fields))
+   end
    if fields.pictures then
       count = fields.rows and fields.rows:size(1) or #fields.pictures
    else
@@ -142,8 +158,23 @@ function M.new(fields)
    end
    set.classes = classes
    set.labels = is_tensor(fields.labels) and labels == fields.labels and fields.labels
-      or M.indices(labels, 3)
+      or M.indices("data set", labels)
    return setmetatable(set, Set)
+end
+
+--- Raises unless a value is a data set, or, for those who call no methods, a table with its `labels` and
+-- `classes`.
+-- @tparam string name of what wants it, for messages
+-- @param set
+-- @tparam[opt] boolean methods whether they are called
+function M.check(name, set, methods)
+   local labels = type(set) == "table" and set.labels
+   if (is_tensor(labels) or type(labels) == "table") and type(set.classes) == "table"
+      and (not methods or getmetatable(set) == Set) then
+      return
+   end
+   core.raise(("%s: expected a data set (of data.set or a loader), got %s"):format(name,
+      type(set) == "table" and "another table" or type(set)))
 end
 
 --- For each class the list of its images' indices. Works on any table with `labels`, `classes`.
@@ -216,14 +247,14 @@ end
 -- @treturn tensor labels [K], int64
 -- @usage local x, y = set:batch{ 1, 5, 9 }
 function Set:batch(indices)
-   indices = rows("Set:batch", self, indices, 2)
+   indices = rows("Set:batch", self, indices)
    local images
    if self.pictures then
       local failures
       images, failures = reading.gather(self.pictures, rows_of(self, indices), "float32")
       local _, message = next(failures)
       if message then
-         error(message, 2)
+         core.raise(message)
       end
       return images, self.labels:index_select(1, indices)
    end
@@ -299,7 +330,7 @@ function Set:subset(indices)
       fields[key] = value
    end
    local list = index_table(indices)
-   indices = rows("Set:subset", self, indices, 2)
+   indices = rows("Set:subset", self, indices)
    if self.pictures then
       fields.rows = rows_of(self, indices)
    else
@@ -317,15 +348,18 @@ end
 -- @treturn Set
 -- @usage local vowels = set:select_classes{ 1, 5, 9 }
 function Set:select_classes(classes)
+   if type(classes) ~= "table" and not is_tensor(classes) then
+      core.raise("select_classes: expected a list of classes (numbers or names), got " .. type(classes))
+   end
    local members, indices, labels, numbers, at = self:members(), {}, {}, {}, {}
    for class, name in ipairs(self.classes) do
       at[name] = class
    end
-   for new, old in ipairs(classes) do
+   for new, old in ipairs(index_table(classes)) do
       local class = members[old] and old or at[old]
       if not class then
-         error(("select_classes: there is no class %s (the set has %d)")
-            :format(old, #self.classes), 2)
+         core.raise(("select_classes: there is no class %s (the set has %d)")
+            :format(options.text(old), #self.classes))
       end
       numbers[new] = class
       for _, index in ipairs(members[class]) do
@@ -334,7 +368,7 @@ function Set:select_classes(classes)
       end
    end
    local part = self:subset(indices)
-   part.labels = M.indices(labels, 2)
+   part.labels = M.indices("select_classes", labels)
    for _, key in ipairs(CLASS_FIELDS) do
       part[key] = self[key] and pick(self[key], numbers)
    end

@@ -12,6 +12,12 @@ local EXTENSIONS = { png = true, jpg = true, jpeg = true, pgm = true, ppm = true
 local Tree = {}
 Tree.__index = Tree
 
+--- Whether a name ends as those of pictures do.
+function M.names_picture(name)
+   local extension = name:match("[^/]%.(%w+)$")
+   return extension ~= nil and EXTENSIONS[extension:lower()] or false
+end
+
 -- Archives
 
 --- The path up to the archive that it goes through.
@@ -80,8 +86,8 @@ end
 -- @treturn[2] string message
 function M.open(root, name)
    if type(root) ~= "string" or root == "" or root:find("\0", 1, true) then
-      error(("%s: expected the path of a folder or a zip archive, got %s"):format(name,
-         type(root) == "string" and ("%q"):format(root) or type(root)), 3)
+      core.raise(("%s: expected the path of a folder or a zip archive, got %s"):format(name,
+         type(root) == "string" and ("%q"):format(root) or type(root)))
    end
    root = root:match("^(.-)/*$")
    root = root == "" and "/" or root
@@ -123,7 +129,8 @@ function Tree:list(path)
    return list.names, kinds
 end
 
---- The picture files in a folder, sorted by name; hidden files are left out.
+--- The picture files in a folder, sorted by name; hidden files are left out. What has a picture's name and
+-- is no file that can be read (a link to nowhere, a pipe) is among them: whoever reads it says so.
 -- @tparam string path
 -- @treturn[1] {string,...} full paths
 -- @treturn[2] nil
@@ -135,12 +142,23 @@ function Tree:pictures(path)
    end
    local paths = {}
    for i, name in ipairs(names) do
-      local extension = name:match("^[^.].*%.(%w+)$")
-      if kinds[i] == "file" and extension and EXTENSIONS[extension:lower()] then
+      if kinds[i] ~= "folder" and name:sub(1, 1) ~= "." and M.names_picture(name) then
          paths[#paths + 1] = path .. "/" .. name
       end
    end
    return paths
+end
+
+--- Whether a file has that path.
+-- @tparam string path
+-- @treturn boolean
+function Tree:has_file(path)
+   if not self.entries then
+      return core.path_kind(path) == "file"
+   end
+   local parent, name = path:match("^(.*)/([^/]+)$")
+   local list = self.entries[parent]
+   return list ~= nil and list.kinds[name] == "file"
 end
 
 --- The folders in a folder, sorted by name; hidden ones are left out.
