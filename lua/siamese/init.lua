@@ -14,8 +14,6 @@ if not ok then
       .. "Lua 5.4 only:\n%s"):format(_VERSION, core), 0)
 end
 
-core.own_sources() -- errors below these files have the position of who called them
-
 local siamese = { core = core, _VERSION = "siamese scm" }
 for name, value in pairs(core) do
    siamese[name] = value
