@@ -51,6 +51,28 @@ local WRONG = {
    ["siamese.save: metadata's 'a' must be a string, got 1"] = function()
       siamese.save("/nowhere", siamese.zeros(1), { metadata = { a = 1 } })
    end,
+   ["nn.Linear: out_features must be an integer of at least 1, got 0"] = function()
+      local y = nn.Linear{ in_features = 2, out_features = 0 }
+      return y
+   end,
+   ["losses.NTXent: unknown option 'temprature' (did you mean 'temperature'?)"] = function()
+      local y = siamese.losses.NTXent{ temprature = 1 }
+      return y
+   end,
+   ["data set: 2 images but 1 labels"] = function()
+      local y = siamese.data.set{ images = siamese.zeros(2, 1, 4, 4), labels = { 1 }, classes = { "a" } }
+      return y
+   end,
+   ["metrics.auc: expected one 1 or 0 a pair, [2], got [1]"] = function()
+      local y = siamese.metrics.auc({ 1, 2 }, { 1 })
+      return y
+   end,
+   ["siamese.fit: the data of epoch 1 are empty"] = function()
+      local y = siamese.fit{ model = net, loss = siamese.losses.NTXent{}, epochs = 1, data = function()
+         return function() end
+      end, optimizer = siamese.optim.SGD(net:parameters(), { lr = 1 }) }
+      return y
+   end,
    ["zeros: size 2 must be an integer, got 3.5"] = function()
       net:summary{ input = { 1, 3.5, 8, 8 } }
    end,
@@ -74,6 +96,20 @@ describe("an error raised in the library", function()
       assert.is_false(ok)
       local wanted = ("spec/blame_spec.lua:%d: linear: input [1,3]"):format(
          debug.getinfo(Net.forward, "S").linedefined + 1)
+      assert.truthy(message:find(wanted, 1, true), message)
+   end)
+
+   it("is the line of a script's own layer that asks for one that cannot be", function()
+      local Own = nn.Module:extend("Own")
+      function Own:init(width)
+         self.fc = nn.Linear{ in_features = width, out_features = width }
+      end
+      local _, message = pcall(function()
+         local y = Own(0)
+         return y
+      end)
+      local wanted = ("spec/blame_spec.lua:%d: nn.Linear: in_features must be an integer of at least 1")
+         :format(debug.getinfo(Own.init, "S").linedefined + 1)
       assert.truthy(message:find(wanted, 1, true), message)
    end)
 

@@ -42,10 +42,10 @@ end
 
 local function make(name, model, opts, spec, kind)
    if not Module.is_module(model) then
-      error(("%s: expected a module, got %s"):format(name, type(model)), 3)
+      core.raise(("%s: expected a module, got %s"):format(name, type(model)))
    end
-   local o = options.check(name, opts, options.extend(spec, { use_buffers = false }), 4)
-   options.check_boolean(name, o, "use_buffers", 4)
+   local o = options.check(name, opts, options.extend(spec, { use_buffers = false }))
+   options.check_boolean(name, o, "use_buffers")
    local self = setmetatable({ kind = kind, model = model, options = o, count = 0, shadow = {} }, Average)
    local averaged, copied
    self.names, averaged, copied = tensors_of(model, o.use_buffers)
@@ -93,7 +93,7 @@ function Average:update()
       elseif tensor then
          into[#into + 1], from[#from + 1] = self.shadow[name], tensor:contiguous()
       else
-         error(("Average:update: the network has no '%s' any more"):format(name), 2)
+         core.raise(("Average:update: the network has no '%s' any more"):format(name))
       end
    end
    core.optim.lerp(into, from, weight(self))
@@ -132,7 +132,7 @@ function Average:copy_to(module)
    local state = module:state_dict()
    for _, name in ipairs(self.names) do
       if not state[name] then
-         error(("Average:copy_to: the module has no '%s'"):format(name), 2)
+         core.raise(("Average:copy_to: the module has no '%s'"):format(name))
       end
       state[name]:copy_(self.shadow[name])
    end
@@ -153,18 +153,18 @@ end
 --- Puts a `state_dict` back; raises for that of another kind, with other options or of another network.
 function Average:load_state_dict(state)
    if type(state) ~= "table" or state.kind ~= self.kind then
-      error(("Average:load_state_dict: this is no state of %s"):format(self.kind), 2)
+      core.raise(("Average:load_state_dict: this is no state of %s"):format(self.kind))
    end
    for key, value in pairs(self.options) do
       if state.options[key] ~= value then
-         error(("Average:load_state_dict: the state was saved with %s = %s, this one has %s"):format(key,
-            tostring(state.options[key]), tostring(value)), 2)
+         core.raise(("Average:load_state_dict: the state was saved with %s = %s, this one has %s"):format(key,
+            tostring(state.options[key]), tostring(value)))
       end
    end
    for _, name in ipairs(self.names) do
       local tensor = state.tensors[name]
       if not tensor or table.concat(tensor.shape, ",") ~= table.concat(self.shadow[name].shape, ",") then
-         error(("Average:load_state_dict: the state has no '%s' of the network's shape"):format(name), 2)
+         core.raise(("Average:load_state_dict: the state has no '%s' of the network's shape"):format(name))
       end
    end
    for _, name in ipairs(self.names) do
@@ -234,9 +234,9 @@ end
 -- end)
 function M.update_bn(model, batches, forward)
    if not Module.is_module(model) then
-      error("averaging.update_bn: expected a module, got " .. type(model), 2)
+      core.raise("averaging.update_bn: expected a module, got " .. type(model))
    elseif type(batches) ~= "function" and type(batches) ~= "table" then
-      error("averaging.update_bn: batches must be an iterator or a list, got " .. type(batches), 2)
+      core.raise("averaging.update_bn: batches must be an iterator or a list, got " .. type(batches))
    end
    return model:in_mode(true, function()
       local list = batch_norms(model)

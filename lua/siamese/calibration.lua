@@ -48,7 +48,7 @@ Calibration.__name = "Calibration"
 local function as_distances(name, distances)
    local t = core.is_tensor(distances) and distances:detach() or core.tensor(distances)
    if t:dim() ~= 1 then
-      error(("%s: expected distances [P], got %s"):format(name, options.text(t.shape)), 3)
+      core.raise(("%s: expected distances [P], got %s"):format(name, options.text(t.shape)))
    end
    return t
 end
@@ -58,7 +58,7 @@ end
 -- @treturn tensor [P], from 0 to 1
 function Calibration:probability(distances)
    if not self.method then
-      error("Calibration:probability: it was fitted with method = false, as a threshold only", 2)
+      core.raise("Calibration:probability: it was fitted with method = false, as a threshold only")
    end
    return MAPS[self.method].apply(self.map, as_distances("Calibration:probability", distances))
 end
@@ -149,17 +149,17 @@ end
 local FIT = { far = options.optional, threshold = options.optional, method = "platt" }
 
 local function check_fit(name, opts)
-   local o = options.check(name, opts, FIT, 4)
+   local o = options.check(name, opts, FIT)
    if o.method ~= false then
-      options.check_choice(name, o, "method", { "platt", "isotonic" }, 4)
+      options.check_choice(name, o, "method", { "platt", "isotonic" })
    end
    if o.far ~= nil then
-      options.check_number(name, o, "far", 0, 1, 4)
+      options.check_number(name, o, "far", 0, 1)
    end
    if o.threshold ~= nil and (type(o.threshold) ~= "number" or o.threshold - o.threshold ~= 0) then
-      error(("%s: threshold must be a finite number, got %s"):format(name, tostring(o.threshold)), 3)
+      core.raise(("%s: threshold must be a finite number, got %s"):format(name, tostring(o.threshold)))
    elseif o.threshold and o.far then
-      error(name .. ": far chooses the threshold; give one of the two", 3)
+      core.raise(name .. ": far chooses the threshold; give one of the two")
    end
    return o
 end
@@ -220,32 +220,32 @@ local function check_figures(key, given)
       spec[name] = options.optional
    end
    spec.same, spec.different = options.required, options.required
-   local f = options.check("calibration." .. key, given, spec, 4)
+   local f = options.check("calibration." .. key, given, spec)
    for name in pairs(f) do
-      options.check_number("calibration." .. key, f, name, 0, math.huge, 4)
+      options.check_number("calibration." .. key, f, name, 0, math.huge)
    end
-   options.check_count("calibration." .. key, f, "same", 0, 4)
-   options.check_count("calibration." .. key, f, "different", 0, 4)
+   options.check_count("calibration." .. key, f, "same", 0)
+   options.check_count("calibration." .. key, f, "different", 0)
    return f
 end
 
 local function check_number(what, value)
    if type(value) ~= "number" or value - value ~= 0 then
-      error(("calibration.from: %s must be a finite number, got %s"):format(what, tostring(value)), 4)
+      core.raise(("calibration.from: %s must be a finite number, got %s"):format(what, tostring(value)))
    end
 end
 
 local function check_corners(map)
    for _, key in ipairs{ "distances", "values" } do
       if type(map[key]) ~= "table" or #map[key] == 0 or #map[key] ~= #map.distances then
-         error("calibration.from: distances and values must be lists of the same length", 4)
+         core.raise("calibration.from: distances and values must be lists of the same length")
       end
       for i, value in ipairs(map[key]) do
          check_number(("%s[%d]"):format(key, i), value)
          if key == "distances" and i > 1 and value <= map.distances[i - 1] then
-            error("calibration.from: distances must grow", 4)
+            core.raise("calibration.from: distances must grow")
          elseif key == "values" and (value < 0 or value > 1) then
-            error("calibration.from: values must be from 0 to 1", 4)
+            core.raise("calibration.from: values must be from 0 to 1")
          end
       end
    end
@@ -257,13 +257,13 @@ local function check_map(method, given)
    if method == false then
       return nil
    elseif method == "platt" then
-      local map = options.check(name, given, { a = options.required, b = options.required }, 4)
+      local map = options.check(name, given, { a = options.required, b = options.required })
       check_number("a", map.a)
       check_number("b", map.b)
       return map
    end
    return check_corners(options.check(name, given,
-      { distances = options.required, values = options.required }, 4))
+      { distances = options.required, values = options.required }))
 end
 
 --- A calibration of `Calibration:options()`; one that is one already is taken as it is.
@@ -347,7 +347,7 @@ function M.reliability(probabilities, same, opts)
    options.check_choice(name, o, "strategy", { "uniform", "quantile" })
    local p = as_distances(name, probabilities)
    if p:isnan():sum():item() > 0 then
-      error(name .. ": a probability is not a number", 2)
+      core.raise(name .. ": a probability is not a number")
    end
    local edges = make_edges(p, o.bins, o.strategy)
    local count, sum, hits, brier = common.blame(name, evaluation.bins, p, same, edges)

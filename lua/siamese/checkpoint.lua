@@ -209,8 +209,8 @@ local swept = {} -- paths where this process has looked for what others left
 
 local function check_path(name, path)
    if type(path) ~= "string" or path == "" or path:find("\0", 1, true) then
-      error(("%s: path must be the name of a file, got %s"):format(name,
-         type(path) == "string" and ("%q"):format(path) or type(path)), 3)
+      core.raise(("%s: path must be the name of a file, got %s"):format(name,
+         type(path) == "string" and ("%q"):format(path) or type(path)))
    end
    if not swept[path] then
       core.remove_stale(path)
@@ -220,15 +220,15 @@ end
 
 local function check_things(name, things)
    if type(things) ~= "table" or Module.is_module(things) then
-      error(("%s: things must be a table of things by name, got %s"):format(name,
-         Module.is_module(things) and "a module" or type(things)), 3)
+      core.raise(("%s: things must be a table of things by name, got %s"):format(name,
+         Module.is_module(things) and "a module" or type(things)))
    end
    for key, thing in pairs(things) do
       if type(key) ~= "string" then
-         error(("%s: names of things must be strings, got %s"):format(name, tostring(key)), 3)
+         core.raise(("%s: names of things must be strings, got %s"):format(name, tostring(key)))
       elseif not M.has_state(thing) then
-         error(("%s: '%s' is a %s without a state: it needs state_dict and load_state_dict, get_state and "
-            .. "set_state, or state and restore"):format(name, key, type(thing)), 3)
+         core.raise(("%s: '%s' is a %s without a state: it needs state_dict and load_state_dict, get_state "
+            .. "and set_state, or state and restore"):format(name, key, type(thing)))
       end
    end
 end
@@ -267,11 +267,11 @@ function M.save(path, things, extra)
    local out, states = { names = {}, list = {}, tensors = {} }, {}
    for _, key in ipairs(sorted_keys(things)) do -- so that the file is always the same
       local ok, state = pcall(encode, M.state_of(things[key]), key, out, 0)
-      states[key] = ok and state or not ok and error(state, 2)
+      states[key] = ok and state or not ok and core.raise(state)
    end
    local ok, more = pcall(encode, extra or {}, "extra", out, 0)
    if not ok then
-      error(more, 2)
+      core.raise(more)
    end
    local text = json.encode{ format = FORMAT, states = states, extra = more,
       random = core.get_rng_state() }
@@ -323,20 +323,20 @@ end
 function M.apply(name, path, card, things)
    for _, key in ipairs(sorted_keys(things)) do
       if card.states[key] == nil then
-         error(("%s: %s has no state of '%s' (it has %s)"):format(name, path, key,
-            table.concat(sorted_keys(card.states), ", ")), 3)
+         core.raise(("%s: %s has no state of '%s' (it has %s)"):format(name, path, key,
+            table.concat(sorted_keys(card.states), ", ")))
       end
    end
    for _, key in ipairs(sorted_keys(card.states)) do
       if things[key] == nil then
-         error(("%s: %s holds the state of '%s', which nothing here takes"):format(name, path, key), 3)
+         core.raise(("%s: %s holds the state of '%s', which nothing here takes"):format(name, path, key))
       end
    end
    for _, key in ipairs(sorted_keys(things)) do
       local ok, why = pcall(M.restore, things[key], card.states[key])
       if not ok then
-         error(("%s: %s: the state of '%s' does not fit: %s"):format(name, path, key,
-            (tostring(why):gsub("^[^\n:]+:%d+: ", ""))), 3)
+         core.raise(("%s: %s: the state of '%s' does not fit: %s"):format(name, path, key,
+            (tostring(why):gsub("^[^\n:]+:%d+: ", ""))))
       end
    end
    core.set_rng_state(card.random)

@@ -63,10 +63,10 @@ local function class(name, spec, check)
    local full = "distances." .. name
    local made = Distance:extend(name)
    function made:init(opts)
-      self.options = options.check(full, opts, spec, 4)
+      self.options = options.check(full, opts, spec)
       for key, default in pairs(spec) do
          if type(default) == "boolean" then
-            options.check_boolean(full, self.options, key, 4)
+            options.check_boolean(full, self.options, key)
          end
       end
       if check then
@@ -218,7 +218,7 @@ function SNR:matrix(a, b)
 end
 
 local function check_features(self, o, name)
-   options.check_count(name, o, "features", 1, 6)
+   options.check_count(name, o, "features", 1)
    self.features = o.features
 end
 
@@ -252,7 +252,7 @@ local Mahalanobis = class("Mahalanobis", { features = options.required, rank = o
    function(self, o, name)
       check_features(self, o, name)
       o.rank = o.rank or o.features
-      options.check_count(name, o, "rank", 1, 5)
+      options.check_count(name, o, "rank", 1)
       local square = core.eye(math.max(o.rank, o.features))
       self.transform = Module.Parameter(square:narrow(1, 1, o.rank):narrow(2, 1, o.features):contiguous())
    end)
@@ -277,16 +277,15 @@ end
 --- The distance that an option means.
 -- @tparam string|Distance value
 -- @tparam string name whose option it is, for the message
--- @tparam[opt=3] int level whom to blame
 -- @treturn Distance
-function M.get(value, name, level)
+function M.get(value, name)
    if M.is_distance(value) then
       return value
    end
    local known = NAMES[value]
    if not known then
-      error(("%s: distance must be 'l1', 'l2', 'squared_l2', 'cosine', 'dot', 'snr' or one of "
-         .. "siamese.distances, got %s"):format(name, options.text(value)), level or 3)
+      core.raise(("%s: distance must be 'l1', 'l2', 'squared_l2', 'cosine', 'dot', 'snr' or one of "
+         .. "siamese.distances, got %s"):format(name, options.text(value)))
    end
    return known()
 end

@@ -13,6 +13,7 @@
 -- metric that never is one runs out of patience like any other, there is no best then, and `restore` leaves
 -- the weights as they are.
 -- @module siamese.early_stopping
+local core = require "siamese.core"
 local Module = require "siamese.nn.module"
 local options = require "siamese.options"
 
@@ -30,7 +31,7 @@ local function make(class, opts)
       options.check_count("EarlyStopping", o, "patience", 0)
    end
    if o.model ~= nil and not Module.is_module(o.model) then
-      error("EarlyStopping: model must be a module, got " .. type(o.model), 2)
+      core.raise("EarlyStopping: model must be a module, got " .. type(o.model))
    end
    return setmetatable({ options = o, model = o.model, updates = 0, bad = 0, improved = false,
       stopped = false }, class)
@@ -66,7 +67,7 @@ end
 --   was), `bad` (how many in a row were none), `updates`
 function EarlyStopping:update(value)
    if type(value) ~= "number" then
-      error("EarlyStopping:update: expected a number, got " .. type(value), 2)
+      core.raise("EarlyStopping:update: expected a number, got " .. type(value))
    end
    self.updates = self.updates + 1
    self.improved = is_better(self, value)
@@ -86,7 +87,7 @@ end
 -- @treturn boolean whether there were any
 function EarlyStopping:restore()
    if not self.model then
-      error("EarlyStopping:restore: it was made without a model", 2)
+      core.raise("EarlyStopping:restore: it was made without a model")
    elseif not self.weights then
       return false
    end
@@ -111,10 +112,10 @@ end
 --- Puts a `state_dict` back; whether to stop goes by the patience of now.
 function EarlyStopping:load_state_dict(state)
    if type(state) ~= "table" or state.mode ~= self.options.mode then
-      error(("EarlyStopping:load_state_dict: expected a state with mode '%s', got %s"):format(
-         self.options.mode, type(state) == "table" and options.text(state.mode) or type(state)), 2)
+      core.raise(("EarlyStopping:load_state_dict: expected a state with mode '%s', got %s"):format(
+         self.options.mode, type(state) == "table" and options.text(state.mode) or type(state)))
    elseif self.model and state.best ~= nil and not state.weights then
-      error("EarlyStopping:load_state_dict: the state has no weights, since it was kept without a model", 2)
+      core.raise("EarlyStopping:load_state_dict: the state has no weights, since it was kept without a model")
    end
    for _, key in ipairs{ "best", "best_at", "updates", "bad", "improved" } do
       self[key] = state[key]

@@ -92,7 +92,7 @@ local function as_list(name, key, values)
       values = values:totable()
    end
    if type(values) ~= "table" then
-      error(("%s: %s must be a list of numbers or a tensor, got %s"):format(name, key, type(values)), 4)
+      core.raise(("%s: %s must be a list of numbers or a tensor, got %s"):format(name, key, type(values)))
    end
    return values
 end
@@ -131,7 +131,7 @@ local function check_curves(name, curves)
    local out = {}
    for i, curve in ipairs(curves) do
       local c = options.check(name, curve, { x = options.optional, y = options.required,
-         label = options.optional }, 4)
+         label = options.optional })
       c.y = as_list(name, "y", c.y)
       c.x = c.x and as_list(name, "x", c.x)
       if not c.x then
@@ -140,7 +140,7 @@ local function check_curves(name, curves)
             c.x[k] = k
          end
       elseif #c.x ~= #c.y then
-         error(("%s: curve %d has %d x and %d y"):format(name, i, #c.x, #c.y), 3)
+         core.raise(("%s: curve %d has %d x and %d y"):format(name, i, #c.x, #c.y))
       end
       out[i] = c
    end

@@ -8,6 +8,7 @@
 -- back), then a line is added for each record and handed to the system at once. A record with a key that
 -- none had before lets the CSV be written anew, with one more column.
 -- @module siamese.history
+local core = require "siamese.core"
 local json = require "siamese.json"
 local options = require "siamese.options"
 
@@ -20,7 +21,7 @@ local FIRST = { step = 1, epoch = 2, seconds = 3, images = 4, lr = 5, loss = 6 }
 
 local function check_path(key, path)
    if path ~= nil and (type(path) ~= "string" or path == "" or path:find("\0", 1, true)) then
-      error(("History: %s must be the name of a file, got %s"):format(key, options.text(path)), 4)
+      core.raise(("History: %s must be the name of a file, got %s"):format(key, options.text(path)))
    end
 end
 
@@ -147,17 +148,17 @@ end
 
 local function check_record(record)
    if type(record) ~= "table" then
-      error("History:add: expected a record, got " .. type(record), 3)
+      core.raise("History:add: expected a record, got " .. type(record))
    end
    local out = {}
    for key, value in pairs(record) do
       local kind = type(value)
       if type(key) ~= "string" or not utf8.len(key) then
-         error(("History:add: keys must be names, got %s"):format(options.text(key)), 3)
+         core.raise(("History:add: keys must be names, got %s"):format(options.text(key)))
       elseif kind ~= "number" and kind ~= "string" and kind ~= "boolean" then
-         error(("History:add: %s must be a number, a string or a boolean, got %s"):format(key, kind), 3)
+         core.raise(("History:add: %s must be a number, a string or a boolean, got %s"):format(key, kind))
       elseif kind == "string" and not utf8.len(value) then
-         error(("History:add: %s must be UTF-8, got %q"):format(key, value), 3)
+         core.raise(("History:add: %s must be UTF-8, got %q"):format(key, value))
       end
       out[key] = value
    end
@@ -224,7 +225,7 @@ end
 -- @treturn[2] string message with the name of the file that cannot be written
 function History:load_state_dict(state)
    if type(state) ~= "table" or type(state.records) ~= "table" then
-      error("History:load_state_dict: expected a state of a history, got " .. type(state), 2)
+      core.raise("History:load_state_dict: expected a state of a history, got " .. type(state))
    end
    self.records, self.columns, self.known = {}, {}, {}
    for i, record in ipairs(state.records) do

@@ -23,20 +23,20 @@ local LOAD = {
    channels = 1, dtype = "uint8", max_width = 16384, max_height = 16384, max_bytes = 256 << 20,
 }
 
-local function check_choice(name, key, value, choices, level)
+local function check_choice(name, key, value, choices)
    for _, choice in ipairs(choices) do
       if value == choice then
          return
       end
    end
-   error(("%s: %s must be %s, got %s")
-      :format(name, key, table.concat(choices, " or "), tostring(value)), level + 1)
+   core.raise(("%s: %s must be %s, got %s")
+      :format(name, key, table.concat(choices, " or "), tostring(value)))
 end
 
 local function load_options(name, opts, known)
    local o = options.check(name, opts, known or LOAD)
-   check_choice(name, "channels", o.channels, { 1, 3 }, 3)
-   check_choice(name, "dtype", o.dtype, { "uint8", "float32" }, 3)
+   check_choice(name, "channels", o.channels, { 1, 3 })
+   check_choice(name, "dtype", o.dtype, { "uint8", "float32" })
    return o
 end
 
@@ -47,7 +47,7 @@ local function size_pair(name, size)
    end
    if type(size) ~= "table" or math.type(size[1]) ~= "integer" or math.type(size[2]) ~= "integer"
       or size[1] < 1 or size[2] < 1 or #size ~= 2 then
-      error(name .. ": size must be a positive integer or {height, width}", 3)
+      core.raise(name .. ": size must be a positive integer or {height, width}")
    end
    return size[1], size[2]
 end
@@ -91,7 +91,7 @@ local BATCH = options.extend(LOAD, {
 -- @usage local x, failures = image.load_batch({ "a.png", "b.png" }, { size = 28 })
 function M.load_batch(paths, opts)
    local o = load_options("image.load_batch", opts, BATCH)
-   check_choice("image.load_batch", "mode", o.mode, { "area", "bilinear" }, 2)
+   check_choice("image.load_batch", "mode", o.mode, { "area", "bilinear" })
    if o.size then
       o.height, o.width = size_pair("image.load_batch", o.size)
    end
@@ -115,7 +115,7 @@ end
 function M.resize(t, size, opts)
    local o = options.check("image.resize", opts, { mode = "area", antialias = true })
    check_choice("image.resize", "mode", o.mode,
-      { "area", "bilinear", "bicubic", "nearest", "nearest-exact" }, 2)
+      { "area", "bilinear", "bicubic", "nearest", "nearest-exact" })
    local height, width = size_pair("image.resize", size)
    return imaging.resize(t, height, width, o.mode, o.antialias)
 end

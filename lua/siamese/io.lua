@@ -15,8 +15,8 @@ local SINGLE = "siamese.tensor" -- the name of a tensor saved by itself
 
 local function check_path(name, path)
    if type(path) ~= "string" or path == "" or path:find("\0", 1, true) then
-      error(("%s: path must be the name of a file, got %s"):format(name,
-         type(path) == "string" and ("%q"):format(path) or type(path)), 3)
+      core.raise(("%s: path must be the name of a file, got %s"):format(name,
+         type(path) == "string" and ("%q"):format(path) or type(path)))
    end
 end
 
@@ -35,7 +35,7 @@ local function as_state(what)
    elseif core.is_tensor(what) then
       return { [SINGLE] = what }
    elseif type(what) ~= "table" then
-      error("siamese.save: expected a tensor, a table of tensors or a module, got " .. type(what), 3)
+      core.raise("siamese.save: expected a tensor, a table of tensors or a module, got " .. type(what))
    end
    return what
 end
@@ -46,9 +46,9 @@ local function as_lists(state)
    for name, tensor in pairs(state) do
       check_text("a name", name)
       if name == "__metadata__" then
-         error("siamese.save: the format keeps the name '__metadata__' for itself", 3)
+         core.raise("siamese.save: the format keeps the name '__metadata__' for itself")
       elseif not core.is_tensor(tensor) then
-         error(("siamese.save: '%s' is a %s, expected a tensor"):format(name, type(tensor)), 3)
+         core.raise(("siamese.save: '%s' is a %s, expected a tensor"):format(name, type(tensor)))
       end
       names[#names + 1] = name
    end
@@ -65,9 +65,9 @@ end
 --- What the user says of the file, and what there is to say of the module.
 local function all_metadata(what, given)
    if type(given) ~= "table" then
-      error("siamese.save: metadata must be a table of strings, got " .. type(given), 3)
+      core.raise("siamese.save: metadata must be a table of strings, got " .. type(given))
    elseif given[metadata.KEY] ~= nil then
-      error(("siamese.save: the key '%s' of metadata is the module's own"):format(metadata.KEY), 3)
+      core.raise(("siamese.save: the key '%s' of metadata is the module's own"):format(metadata.KEY))
    end
    local all = options.extend(given, {})
    all[metadata.KEY] = Module.is_module(what) and metadata.write(what) or nil

@@ -7,6 +7,7 @@
 -- list, any other an object; an empty table is written as an object, and both kinds of nothing are
 -- read as an empty table.
 -- @module siamese.json
+local core = require "siamese.core"
 local M = {}
 
 --- What `null` is read as, since a Lua table cannot hold nil.
@@ -95,7 +96,7 @@ end
 function M.encode(value)
    local ok, text = pcall(encode, value, 0)
    if not ok then
-      error(text, 2)
+      core.raise(text)
    end
    return text
 end
@@ -242,7 +243,7 @@ end
 -- @treturn[2] string message: what is wrong and at which byte
 function M.decode(text)
    if type(text) ~= "string" then
-      error("json.decode: expected a string, got " .. type(text), 2)
+      core.raise("json.decode: expected a string, got " .. type(text))
    end
    local ok, value, at = pcall(read, text, skip(text, 1), 0)
    if ok and skip(text, at) <= #text then

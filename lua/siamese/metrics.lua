@@ -73,22 +73,22 @@ local DISTANCES = {
    end,
 }
 
-local function distance_function(name, distance, level)
+local function distance_function(name, distance)
    if type(distance) == "function" then
       return distance
    end
-   return DISTANCES[distance] or error(("%s: distance must be 'l2', 'l1', 'cosine' or a function, "
-      .. "got '%s'"):format(name, tostring(distance)), level)
+   return DISTANCES[distance] or core.raise(("%s: distance must be 'l2', 'l1', 'cosine' or a function, "
+      .. "got '%s'"):format(name, tostring(distance)))
 end
 
---- Raises at the caller's caller for an embedding with a number that is not finite: whatever is compared
+--- Raises for an embedding with a number that is not finite: whatever is compared
 -- with it would be called alike, or not, by accident.
 local function check_finite(name, what, embedded)
    local flat = embedded:reshape(embedded:size(1), -1)
    local finite = flat:isfinite():float():amin(2)
    if embedded:numel() > 0 and finite:min():item() == 0 then
-      error(("%s: the embedding of %s %d has a number that is not finite"):format(name, what,
-         finite:argmin(1):item()), 4)
+      core.raise(("%s: the embedding of %s %d has a number that is not finite"):format(name, what,
+         finite:argmin(1):item()))
    end
    return embedded
 end
@@ -125,7 +125,7 @@ end
 
 --- Episodes on embeddings; o is checked.
 local function run_episodes(name, episodes, embedded, o)
-   local distance, accuracies = distance_function(name, o.distance, 4), {}
+   local distance, accuracies = distance_function(name, o.distance), {}
    core.no_grad(function()
       for support, query, labels in episodes do
          local answers = answer(name, embedded:index_select(1, query),
@@ -138,10 +138,10 @@ local function run_episodes(name, episodes, embedded, o)
 end
 
 local function check_few_shot(name, opts, spec)
-   local o = options.check(name, opts, spec, 4)
-   distance_function(name, o.distance, 4)
+   local o = options.check(name, opts, spec)
+   distance_function(name, o.distance)
    if o.rule ~= "prototype" and o.rule ~= "nearest" then
-      error(("%s: rule must be 'prototype' or 'nearest', got '%s'"):format(name, tostring(o.rule)), 3)
+      core.raise(("%s: rule must be 'prototype' or 'nearest', got '%s'"):format(name, tostring(o.rule)))
    end
    return o
 end
@@ -200,7 +200,7 @@ function M.few_shot_table(set, opts)
    local name = "metrics.few_shot_table"
    local o = check_few_shot(name, opts, TABLE)
    if type(o.way) ~= "table" or type(o.shot) ~= "table" then
-      error(name .. ": way and shot must be lists of numbers", 2)
+      core.raise(name .. ": way and shot must be lists of numbers")
    end
    local result = setmetatable({ ways = o.way, shots = o.shot }, { __tostring = table_text })
    for _, way in ipairs(o.way) do
@@ -230,7 +230,7 @@ end
 function M.lake_runs(runs, embed, opts)
    local name = "metrics.lake_runs"
    local o = options.check(name, opts, { distance = "l2" })
-   local distance = distance_function(name, o.distance, 3)
+   local distance = distance_function(name, o.distance)
    local accuracies, answers = {}, {}
    core.no_grad(function()
       for i, run in ipairs(runs) do

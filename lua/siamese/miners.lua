@@ -32,15 +32,15 @@ local function define(name, how)
    local class, full = Miner:extend(name), "miners." .. name
    local spec = options.extend(how.spec or {}, { distance = how.distance })
    function class:init(opts)
-      local o = options.check(full, opts, spec, 4)
+      local o = options.check(full, opts, spec)
       for key, range in pairs(how.ranges or {}) do
-         options.check_number(full, o, key, range[1], range[2], 4)
+         options.check_number(full, o, key, range[1], range[2])
       end
       for key, choices in pairs(how.choices or {}) do
-         options.check_choice(full, o, key, choices, 4)
+         options.check_choice(full, o, key, choices)
       end
       self.options = o
-      self.distance = distances.get(o.distance or how.fixed(), full, 4)
+      self.distance = distances.get(o.distance or how.fixed(), full)
       if how.init then
          how.init(self, o, full)
       end
@@ -75,13 +75,13 @@ local function mine_in_position(self, ...)
    return lists
 end
 
---- The lists of a miner; misuse is raised at its caller's caller.
+--- The lists of a miner.
 local function choose(self, embeddings, labels, ref, ref_labels, own)
-   base.embeddings(self.full, embeddings, 3)
-   labels = base.labels(self.full, labels, embeddings:size(1), 3)
+   base.embeddings(self.full, embeddings)
+   labels = base.labels(self.full, labels, embeddings:size(1))
    if ref ~= nil then
-      base.embeddings(self.full .. ": references", ref, 3)
-      ref_labels = base.labels(self.full .. ": references", ref_labels, ref:size(1), 3)
+      base.embeddings(self.full .. ": references", ref)
+      ref_labels = base.labels(self.full .. ": references", ref_labels, ref:size(1))
    else
       ref_labels, own = nil, 1
    end
@@ -113,14 +113,14 @@ local STRATEGIES = { "hard", "semihard", "easy", "all" }
 local function check_strategies(_, o, full)
    local p, n = o.pos_strategy, o.neg_strategy
    if (p == "semihard" or n == "semihard") and (p == n or p == "all" or n == "all") then
-      error(("%s: 'semihard' needs a 'hard' or an 'easy' one on the other side, got pos_strategy '%s' and "
-         .. "neg_strategy '%s'"):format(full, p, n), 4)
+      core.raise(("%s: 'semihard' needs a 'hard' or an 'easy' one on the other side, got pos_strategy '%s' "
+         .. "and neg_strategy '%s'"):format(full, p, n))
    end
    for _, key in ipairs{ "allowed_pos_range", "allowed_neg_range" } do
       local range = o[key]
       if range ~= nil and (type(range) ~= "table" or type(range[1]) ~= "number"
          or type(range[2]) ~= "number") then
-         error(("%s: %s must be a table {low, high}, got %s"):format(full, key, options.text(range)), 4)
+         core.raise(("%s: %s must be a table {low, high}, got %s"):format(full, key, options.text(range)))
       end
    end
 end
@@ -233,7 +233,7 @@ define("Angular", {
 -- state, so that training that goes on from a checkpoint draws what it would have drawn.
 local function seeded(self, o, full)
    if o.seed ~= nil and math.type(o.seed) ~= "integer" then
-      error(("%s: seed must be an integer, got %s"):format(full, tostring(o.seed)), 4)
+      core.raise(("%s: seed must be an integer, got %s"):format(full, tostring(o.seed)))
    end
    self.generator = o.generator or core.Generator(o.seed)
    if o.generator == nil then
@@ -276,7 +276,7 @@ define("UniformHistogram", {
       generator = options.optional },
    init = function(self, o, full)
       for _, key in ipairs{ "num_bins", "pos_per_bin", "neg_per_bin" } do
-         options.check_count(full, o, key, 1, 5)
+         options.check_count(full, o, key, 1)
       end
       seeded(self, o, full)
    end,

@@ -23,13 +23,13 @@ Optimizer.__index = Optimizer
 local function check_parameters(name, list)
    for i, tensor in ipairs(list) do
       if not core.is_tensor(tensor) then
-         error(("%s: parameter %d is a %s, expected a tensor"):format(name, i, type(tensor)), 4)
+         core.raise(("%s: parameter %d is a %s, expected a tensor"):format(name, i, type(tensor)))
       elseif tensor.dtype ~= "float32" or not tensor.is_leaf then
-         error(("%s: parameter %d must be a float32 leaf"):format(name, i), 4)
+         core.raise(("%s: parameter %d must be a float32 leaf"):format(name, i))
       end
    end
    if #list == 0 then
-      error(name .. ": the list of parameters is empty", 4)
+      core.raise(name .. ": the list of parameters is empty")
    end
 end
 
@@ -37,8 +37,8 @@ local function check_numbers(name, group, ranges)
    for key, range in pairs(ranges) do
       local value = group[key]
       if type(value) ~= "number" or not (value >= range[1] and value <= range[2]) then
-         error(("%s: %s must be a number from %g to %g, got %s"):format(name, key, range[1], range[2],
-            tostring(value)), 4)
+         core.raise(("%s: %s must be a number from %g to %g, got %s"):format(name, key, range[1], range[2],
+            tostring(value)))
       end
    end
 end
@@ -46,9 +46,9 @@ end
 --- A list of tensors, or of groups { params = list, options... }, as groups with all options.
 local function make_groups(name, params, opts, spec, ranges)
    if type(params) ~= "table" or params[1] == nil then
-      error(name .. ": expected a list of parameters or of groups", 3)
+      core.raise(name .. ": expected a list of parameters or of groups")
    end
-   local defaults = options.check(name, opts, spec, 4)
+   local defaults = options.check(name, opts, spec)
    if core.is_tensor(params[1]) then
       params = { { params = params } }
    end
@@ -59,12 +59,12 @@ local function make_groups(name, params, opts, spec, ranges)
       end
    end
    for i, given in ipairs(params) do
-      local group = options.check(name, given, group_spec, 4)
+      local group = options.check(name, given, group_spec)
       check_parameters(name, group.params)
       check_numbers(name, group, ranges)
       for _, tensor in ipairs(group.params) do
          if seen[tensor] then
-            error(("%s: a parameter of group %d is listed twice"):format(name, i), 3)
+            core.raise(("%s: a parameter of group %d is listed twice"):format(name, i))
          end
          seen[tensor] = true
       end
@@ -142,12 +142,12 @@ end
 function Optimizer:load_state_dict(dict)
    if type(dict) ~= "table" or dict.name ~= self.name or type(dict.groups) ~= "table"
       or #dict.groups ~= #self.param_groups then
-      error(("load_state_dict: this is no state of %s with %d group(s)"):format(self.name,
-         #self.param_groups), 2)
+      core.raise(("load_state_dict: this is no state of %s with %d group(s)"):format(self.name,
+         #self.param_groups))
    end
    for i, group in ipairs(self.param_groups) do
       if not fits(group, dict.groups[i]) then
-         error(("load_state_dict: group %d has other parameters"):format(i), 2)
+         core.raise(("load_state_dict: group %d has other parameters"):format(i))
       end
    end
    for i, group in ipairs(self.param_groups) do
@@ -187,7 +187,7 @@ function M.SGD(params, opts)
       { lr = RATE, momentum = RATE, weight_decay = RATE })
    for _, group in ipairs(groups) do
       if group.nesterov and (group.momentum == 0 or group.dampening ~= 0) then
-         error("optim.SGD: nesterov needs momentum and no dampening", 2)
+         core.raise("optim.SGD: nesterov needs momentum and no dampening")
       end
    end
    return new("SGD", groups, function(group)
@@ -202,7 +202,7 @@ local function adam(name, params, opts, weight_decay, decoupled)
       for k = 1, 2 do
          local beta = type(group.betas) == "table" and group.betas[k]
          if type(beta) ~= "number" or beta < 0 or beta >= 1 then
-            error(("optim.%s: betas must be two numbers in [0, 1)"):format(name), 3)
+            core.raise(("optim.%s: betas must be two numbers in [0, 1)"):format(name))
          end
       end
    end
@@ -233,7 +233,7 @@ end
 -- @treturn number the norm before
 function M.clip_grad_norm(params, max_norm)
    if type(max_norm) ~= "number" or max_norm ~= max_norm or max_norm < 0 then
-      error("clip_grad_norm: max_norm must be a number of at least 0, got " .. tostring(max_norm), 2)
+      core.raise("clip_grad_norm: max_norm must be a number of at least 0, got " .. tostring(max_norm))
    end
    local norm = core.optim.grad_norm(params)
    if norm > max_norm then

@@ -38,26 +38,26 @@ local function per_channel(o, key, default, count)
    for i = 1, math.max(#list, count) do
       local one = list[i]
       if i > count or type(one) ~= "number" or one - one ~= 0 or (key == "std" and one <= 0) then
-         error(("Preprocess: %s must be %s or a list of %d, got %s"):format(key,
-            key == "std" and "a number above 0" or "a number", count, options.text(value)), 3)
+         core.raise(("Preprocess: %s must be %s or a list of %d, got %s"):format(key,
+            key == "std" and "a number above 0" or "a number", count, options.text(value)))
       end
    end
    return table.move(list, 1, count, 1, {})
 end
 
 local function check_sides(o)
-   local size = o.size ~= nil and options.check_pair("Preprocess", o, "size", 1, 4)
+   local size = o.size ~= nil and options.check_pair("Preprocess", o, "size", 1)
    if o.resize ~= nil then
-      options.check_count("Preprocess", o, "resize", 1, 4)
+      options.check_count("Preprocess", o, "resize", 1)
    end
    for _, side in ipairs{ size and size[1] or 1, size and size[2] or 1, o.resize or 1 } do
       if side > LARGEST then
-         error(("Preprocess: size and resize must be at most %d, got %d"):format(LARGEST, side), 3)
+         core.raise(("Preprocess: size and resize must be at most %d, got %d"):format(LARGEST, side))
       end
    end
    if size and o.resize and math.max(size[1], size[2]) > o.resize then
-      error(("Preprocess: size (%d x %d) is cut out of what resize (%d) leaves, and must not be larger")
-         :format(size[1], size[2], o.resize), 3)
+      core.raise(("Preprocess: size (%d x %d) is cut out of what resize (%d) leaves, and must not be larger")
+         :format(size[1], size[2], o.resize))
    end
    return size
 end
@@ -110,8 +110,8 @@ local function to_size(self, x)
    if self.resize then
       local long = self.resize * math.max(height, width) // math.min(height, width)
       if long > 4 * LARGEST then
-         error(("Preprocess: a picture of %d x %d is too narrow to be made %d on its shorter side"):format(
-            height, width, self.resize), 5)
+         core.raise(("Preprocess: a picture of %d x %d is too narrow to be made %d on its shorter side")
+            :format(height, width, self.resize))
       end
       local target = height <= width and { self.resize, long } or { long, self.resize }
       x = image.resize(x:contiguous(), target, { mode = self.mode })
@@ -135,8 +135,8 @@ local function check_picture(x)
    local dims = core.is_tensor(x) and x:dim() or 0
    local channels = dims == 3 and x:size(1) or dims == 4 and x:size(2)
    if x.dtype == "int64" or (channels ~= 1 and channels ~= 3) or x:numel() == 0 then
-      error(("Preprocess: a picture must be [C,H,W] or [N,C,H,W] of 1 or 3 channels, uint8 or float32, got "
-         .. "%s [%s]"):format(x.dtype, table.concat(x.shape, ",")), 5)
+      core.raise(("Preprocess: a picture must be [C,H,W] or [N,C,H,W] of 1 or 3 channels, uint8 or float32, "
+         .. "got %s [%s]"):format(x.dtype, table.concat(x.shape, ",")))
    end
    return dims == 3 and x:unsqueeze(1) or x
 end
@@ -150,13 +150,13 @@ local function run(self, x)
    return to_scale(self, x)
 end
 
--- No tail calls from here on: errors blame the caller by counting levels.
 local function one(self, what)
    local why
    if type(what) == "string" then
       what, why = image.load(what, { channels = 3 })
    elseif not core.is_tensor(what) then
-      error(("Preprocess: expected a picture, a file's name or a list of them, got %s"):format(type(what)), 3)
+      core.raise(("Preprocess: expected a picture, a file's name or a list of them, got %s")
+         :format(type(what)))
    end
    local x = what and run(self, what)
    return x, why
@@ -184,7 +184,7 @@ function Preprocess:__call(what)
       parts[i] = x
    end
    if #parts == 0 then
-      error("Preprocess: expected a picture, a file's name or a list of them, got an empty list", 2)
+      core.raise("Preprocess: expected a picture, a file's name or a list of them, got an empty list")
    end
    return #parts == 1 and parts[1] or core.cat(parts, 1)
 end

@@ -35,7 +35,7 @@ function M.new(opts)
       clock = options.optional,
    })
    if type(o.batches) ~= "number" or o.batches < 1 then
-      error("progress.new: batches must be a positive number, got " .. tostring(o.batches), 2)
+      core.raise("progress.new: batches must be a positive number, got " .. tostring(o.batches))
    end
    local self = setmetatable(o, Line)
    self.stream = o.stream or io.stdout

@@ -18,6 +18,7 @@
 -- Nothing in a record is executed: names are looked up among what was registered, options are checked by
 -- the builder as a script's would be.
 -- @module siamese.record
+local core = require "siamese.core"
 local Module = require "siamese.nn.module"
 
 local M = {}
@@ -81,8 +82,8 @@ end
 -- @tparam function builder from a table of options to a module; raises for options that it refuses
 function M.register(name, builder)
    if type(name) ~= "string" or type(builder) ~= "function" then
-      error(("record.register: expected a name and a function, got %s and %s"):format(type(name),
-         type(builder)), 2)
+      core.raise(("record.register: expected a name and a function, got %s and %s"):format(type(name),
+         type(builder)))
    end
    builders[name] = builder
 end
@@ -115,10 +116,10 @@ end
 -- @usage return record.set(net, "models.resnet18", o)
 function M.set(module, name, options)
    if not Module.is_module(module) then
-      error("record.set: expected a module, got " .. type(module), 2)
+      core.raise("record.set: expected a module, got " .. type(module))
    elseif type(name) ~= "string" or type(options) ~= "table" then
-      error(("record.set: expected a name and a table of options, got %s and %s"):format(type(name),
-         type(options)), 2)
+      core.raise(("record.set: expected a name and a table of options, got %s and %s"):format(type(name),
+         type(options)))
    end
    local chosen = {}
    for key, value in pairs(options) do
@@ -138,7 +139,7 @@ end
 -- @treturn[2] string why there is none
 function M.of(module)
    if not Module.is_module(module) then
-      error("record.of: expected a module, got " .. type(module), 2)
+      core.raise("record.of: expected a module, got " .. type(module))
    end
    local known, class = records[module], describers[getmetatable(module)]
    local name, given, why

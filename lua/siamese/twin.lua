@@ -32,7 +32,7 @@ local M = {}
 M.WeightedL1 = Module:extend("WeightedL1")
 
 function M.WeightedL1:init(opts)
-   local o = options.check("nn.WeightedL1", opts, { features = options.required, bias = true }, 4)
+   local o = options.check("nn.WeightedL1", opts, { features = options.required, bias = true })
    self.options = o
    self.linear = layers.Linear{ in_features = o.features, out_features = 1, bias = o.bias }
 end
@@ -69,16 +69,16 @@ M.Twin = Twin
 --   default the encoder's, if it has one)
 function Twin:init(opts)
    local o = options.check("Twin", opts, { encoder = options.required, distance = "l2",
-      head = options.optional, preprocess = options.optional }, 4)
+      head = options.optional, preprocess = options.optional })
    for _, key in ipairs{ "encoder", "head" } do
       if o[key] ~= nil and not Module.is_module(o[key]) then
-         error(("Twin: %s must be a module, got %s"):format(key, type(o[key])), 4)
+         core.raise(("Twin: %s must be a module, got %s"):format(key, type(o[key])))
       end
    end
    local module = distances.is_distance(o.distance)
    if type(o.distance) ~= "function" and not module and not DISTANCES[o.distance] then
-      error(("Twin: distance must be 'l1', 'l2', 'cosine', one of siamese.distances or a function, got '%s'")
-         :format(tostring(o.distance)), 4)
+      core.raise(("Twin: distance must be 'l1', 'l2', 'cosine', one of siamese.distances or a function, "
+         .. "got '%s'"):format(tostring(o.distance)))
    end
    self.encoder = o.encoder
    self.head = o.head
@@ -106,16 +106,16 @@ local function input(self, name, x)
       local made, why = preprocess(x)
       return made, why
    elseif not tensor then
-      error(("Twin:%s: expected a tensor, got %s%s"):format(name, type(x), type(x) == "string"
-         and "; files are read by a twin that has a preprocess record" or ""), 3)
+      core.raise(("Twin:%s: expected a tensor, got %s%s"):format(name, type(x), type(x) == "string"
+         and "; files are read by a twin that has a preprocess record" or ""))
    end
    return x
 end
 
 local function check_sides(name, a, b)
    if shape_text(a) ~= shape_text(b) then
-      error(("Twin:%s: the two sides must have one shape, got %s and %s"):format(name,
-         shape_text(a), shape_text(b)), 4)
+      core.raise(("Twin:%s: the two sides must have one shape, got %s and %s"):format(name,
+         shape_text(a), shape_text(b)))
    end
 end
 
@@ -154,8 +154,8 @@ local function measured(self, ea, eb)
    end
    local d = self.measure(ea, eb)
    if not core.is_tensor(d) or d:dim() ~= 1 or d:size(1) ~= ea:size(1) then
-      error(("Twin: the distance must give [%d], got %s"):format(ea:size(1),
-         core.is_tensor(d) and shape_text(d) or type(d)), 3)
+      core.raise(("Twin: the distance must give [%d], got %s"):format(ea:size(1),
+         core.is_tensor(d) and shape_text(d) or type(d)))
    end
    return d
 end
@@ -206,7 +206,7 @@ local function as_scores(self, values)
    elseif type(values) == "table" then
       values = core.tensor(values)
    else
-      error("Twin:calibrate: expected what the twin gives for pairs, [P], got " .. type(values), 3)
+      core.raise("Twin:calibrate: expected what the twin gives for pairs, [P], got " .. type(values))
    end
    return self.head and -values or values
 end
@@ -227,7 +227,7 @@ end
 local function calibrated(self, name)
    local found = self.calibration
    if not calibration.is(found) then
-      error(("Twin:%s: the twin is not calibrated; see Twin:calibrate"):format(name), 3)
+      core.raise(("Twin:%s: the twin is not calibrated; see Twin:calibrate"):format(name))
    end
    return found
 end
@@ -267,8 +267,8 @@ end
 function Twin:verify(a, b, threshold)
    local by = self.calibration
    if type(threshold) ~= "number" and (threshold ~= nil or not calibration.is(by)) then
-      error(("Twin:verify: threshold must be a number, got %s%s"):format(type(threshold),
-         threshold == nil and ", and the twin is not calibrated" or ""), 2)
+      core.raise(("Twin:verify: threshold must be a number, got %s%s"):format(type(threshold),
+         threshold == nil and ", and the twin is not calibrated" or ""))
    end
    local same, why = embed_quietly(self, a, b, function(ea, eb)
       if not threshold then
@@ -306,7 +306,7 @@ function Twin:identify(query, support, labels)
    if not query or not support then
       return nil, why
    elseif labels and #labels ~= support:size(1) then
-      error(("Twin:identify: %d labels for %d support images"):format(#labels, support:size(1)), 2)
+      core.raise(("Twin:identify: %d labels for %d support images"):format(#labels, support:size(1)))
    end
    local scores = quietly(self, function()
       local q, s = self.encoder(query), self.encoder(support)

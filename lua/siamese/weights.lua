@@ -147,15 +147,14 @@ end
 --- Raises unless `key` and `strip_prefix` are as `siamese.load` says. For `options.check`ed options.
 -- @tparam string name what they are for, as the message begins
 -- @tparam table o
--- @tparam[opt=3] int level whom to blame, as error counts from here
-function M.check_options(name, o, level)
+function M.check_options(name, o)
    for _, option in ipairs{ "key", "strip_prefix" } do
       local value = o[option]
       if value ~= nil and type(value) ~= "boolean" then
          for _, one in ipairs(as_list(value)) do
             if type(one) ~= "string" and not (option == "key" and math.type(one) == "integer") then
-               error(("%s: %s must be true, a string or a list of strings, got %s"):format(name, option,
-                  options.text(value)), level or 3)
+               core.raise(("%s: %s must be true, a string or a list of strings, got %s"):format(name, option,
+                  options.text(value)))
             end
          end
       end
@@ -381,22 +380,22 @@ end
 
 local function check_source(name, module, source)
    if not Module.is_module(module) then
-      error(("%s: expected a module, got %s"):format(name, type(module)), 3)
+      core.raise(("%s: expected a module, got %s"):format(name, type(module)))
    elseif Module.is_module(source) then
-      error(name .. ": expected a file's name or a table of tensors, got a module (give its state_dict())",
-         3)
+      core.raise(name .. ": expected a file's name or a table of tensors, got a module (give its "
+         .. "state_dict())")
    elseif type(source) ~= "table" and (type(source) ~= "string" or source == ""
       or source:find("\0", 1, true)) then
-      error(("%s: expected a file's name or a table of tensors, got %s"):format(name,
-         type(source) == "string" and ("%q"):format(source) or type(source)), 3)
+      core.raise(("%s: expected a file's name or a table of tensors, got %s"):format(name,
+         type(source) == "string" and ("%q"):format(source) or type(source)))
    end
 end
 
 local function check_patterns(name, o, key)
    for _, pattern in ipairs(o[key] == true and {} or as_list(o[key])) do
       if type(pattern) ~= "string" then
-         error(("%s: %s must be true, a pattern or a list of patterns, got %s"):format(name, key,
-            options.text(o[key])), 3)
+         core.raise(("%s: %s must be true, a pattern or a list of patterns, got %s"):format(name, key,
+            options.text(o[key])))
       end
    end
    return o[key] == true or as_list(o[key])
@@ -441,7 +440,7 @@ function Module:load(path, opts)
    local o = options.check("load", opts, { strict = true, key = true, strip_prefix = true })
    options.check_boolean("load", o, "strict")
    if type(path) ~= "string" then
-      error("load: path must be the name of a file, got " .. type(path), 2)
+      core.raise("load: path must be the name of a file, got " .. type(path))
    end
    check_source("load", self, path)
    M.check_options("load", o)

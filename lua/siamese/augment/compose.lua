@@ -70,7 +70,7 @@ end
 function M.Compose(list)
    local name = "augment.Compose"
    local children, _, named = split(name, list, { seed = options.optional })
-   local t = transform.new({ name = name, kind = "all", children = children }, named, 2)
+   local t = transform.new({ name = name, kind = "all", children = children }, named)
    return t
 end
 
@@ -85,8 +85,7 @@ local function one_of(name, list)
             #children, options.text(weights)))
       end
    end
-   local t = transform.new({ name = name, kind = "one", children = children, weights = weights }, named,
-      3)
+   local t = transform.new({ name = name, kind = "one", children = children, weights = weights }, named)
    return t
 end
 
@@ -117,7 +116,7 @@ function M.Sometimes(p, ...)
    local name = "augment.Sometimes"
    check_probability(name, p)
    local children = check_children(name, { ... })
-   local t = transform.new({ name = name, kind = "sometimes", p = p, children = children }, { p = p }, 2)
+   local t = transform.new({ name = name, kind = "sometimes", p = p, children = children }, { p = p })
    return t
 end
 
@@ -128,7 +127,7 @@ function M.RandomApply(list)
    local name = "augment.RandomApply"
    local children, o, named = split(name, list, { seed = options.optional, p = 0.5 })
    check_probability(name, o.p)
-   local t = transform.new({ name = name, kind = "sometimes", p = o.p, children = children }, named, 2)
+   local t = transform.new({ name = name, kind = "sometimes", p = o.p, children = children }, named)
    return t
 end
 
@@ -138,7 +137,7 @@ end
 function M.RandomOrder(list)
    local name = "augment.RandomOrder"
    local children, _, named = split(name, list, { seed = options.optional }, BRANCHES)
-   local t = transform.new({ name = name, kind = "order", children = children }, named, 2)
+   local t = transform.new({ name = name, kind = "order", children = children }, named)
    return t
 end
 

@@ -28,7 +28,7 @@ local function define(name, spec, build)
       local c = check.new(name, o)
       local step = build(o, c)
       step.name, step.p = name, c:probability("p")
-      local t = transform.new({ name = name, step = step }, opts or {}, 2)
+      local t = transform.new({ name = name, step = step }, opts or {})
       return t
    end
 end
@@ -135,7 +135,7 @@ function M.Affine(opts)
    if step.scale[1] <= 0 then
       c:fail("scale must be above 0, got %s", tostring(step.scale[1]))
    end
-   local t = transform.new({ name = name, step = step }, opts or {}, 2)
+   local t = transform.new({ name = name, step = step }, opts or {})
    return t
 end
 

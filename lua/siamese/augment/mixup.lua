@@ -52,7 +52,7 @@ function M.MixUp(opts)
    local c = check.new(name, o)
    local alpha = c:number("alpha")
    if alpha <= 0 then
-      error(("%s: alpha must be above 0, got %g"):format(name, alpha), 2)
+      core.raise(("%s: alpha must be above 0, got %g"):format(name, alpha))
    end
    c:choice("per", { "batch", "sample" })
    if o.num_classes ~= nil then
@@ -81,12 +81,12 @@ local function soft(self, labels, n)
       return labels
    elseif not core.is_tensor(labels) or labels.dtype ~= "int64" or labels:dim() ~= 1
       or labels:size(1) ~= n then
-      error(("augment.MixUp: labels must be int64 [%d], or float32 [%d,classes], got %s"):format(n, n,
-         text_of(labels)), 3)
+      core.raise(("augment.MixUp: labels must be int64 [%d], or float32 [%d,classes], got %s"):format(n, n,
+         text_of(labels)))
    elseif not self.num_classes then
-      error("augment.MixUp: num_classes must be given to mix labels that are numbers", 3)
+      core.raise("augment.MixUp: num_classes must be given to mix labels that are numbers")
    elseif n > 0 and (labels:min():item() < 1 or labels:max():item() > self.num_classes) then
-      error(("augment.MixUp: labels must be from 1 to %d (num_classes)"):format(self.num_classes), 3)
+      core.raise(("augment.MixUp: labels must be from 1 to %d (num_classes)"):format(self.num_classes))
    end
    local classes = core.arange(1, self.num_classes + 1, { dtype = "int64" })
    return labels:unsqueeze(2):eq(classes:unsqueeze(1)):float()
@@ -101,7 +101,7 @@ end
 -- @treturn tensor float32 [N], lam
 function MixUp:__call(x, labels)
    if not core.is_tensor(x) or x.dtype ~= "float32" or x:dim() < 2 then
-      error("augment.MixUp: needs a float32 batch [N,...], got " .. text_of(x), 2)
+      core.raise("augment.MixUp: needs a float32 batch [N,...], got " .. text_of(x))
    end
    local n = x:size(1)
    local order, shape = {}, { n }

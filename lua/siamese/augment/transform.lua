@@ -68,16 +68,15 @@ end
 --- A transform with a pipeline of its own.
 -- @tparam table node `name`, and `step` (a step of the core) or `kind` and `children`
 -- @tparam table o options as given, for its text; `seed` is taken from them
--- @tparam int level whom to blame for what the core does not take
-function M.new(node, o, level)
+function M.new(node, o)
    if o.seed ~= nil and math.type(o.seed) ~= "integer" then
-      error(("%s: seed must be an integer, got %s"):format(node.name, options.text(o.seed)), level + 1)
+      core.raise(("%s: seed must be an integer, got %s"):format(node.name, options.text(o.seed)))
    end
    local program = { functions = {} }
    flatten(node, program)
    local pipeline, message = imaging.pipeline(program)
    if not pipeline then
-      error(message, level + 1)
+      core.raise(message)
    end
    node.options, node.seed, node.count = o, o.seed, 0
    node.compiled, node.functions = pipeline, program.functions
@@ -97,11 +96,11 @@ local function shape_text(x)
 end
 
 --- [N,C,H,W] of a picture or a batch.
-local function check_images(self, x, level)
+local function check_images(self, x)
    local dims = core.is_tensor(x) and x.dtype ~= "int64" and x:dim()
    if dims ~= 3 and dims ~= 4 then
-      error(("%s: needs uint8 or float32 images [C,H,W] or [N,C,H,W], got %s"):format(self.name,
-         shape_text(x)), level + 1)
+      core.raise(("%s: needs uint8 or float32 images [C,H,W] or [N,C,H,W], got %s"):format(self.name,
+         shape_text(x)))
    end
    return (dims == 3 and x:unsqueeze(1) or x):detach()
 end
@@ -109,7 +108,7 @@ end
 local CALL = { indices = options.optional, epoch = 0, side = 0 }
 
 --- The numbers of n samples: those given, or the next ones.
-local function sample_numbers(self, n, o, level)
+local function sample_numbers(self, n, o)
    local indices = o.indices
    if indices == nil then
       self.count = self.count + n
@@ -119,8 +118,8 @@ local function sample_numbers(self, n, o, level)
       or core.tensor(indices, { dtype = "int64" })) or indices
    if not core.is_tensor(indices) or indices.dtype ~= "int64" or indices:dim() ~= 1
       or indices:size(1) ~= n then
-      error(("%s: indices must be a list or an int64 tensor of %d, one an image, got %s"):format(self.name,
-         n, shape_text(indices)), level + 1)
+      core.raise(("%s: indices must be a list or an int64 tensor of %d, one an image, got %s")
+         :format(self.name, n, shape_text(indices)))
    end
    return indices
 end
@@ -135,8 +134,8 @@ local function call_functions(self, state, made, calls, nexts, key)
             key.side)
          x = self.functions[calls[i]](x, generator)
          if not core.is_tensor(x) or x.dtype == "int64" or x:dim() ~= 3 then
-            error(("%s: a function among the steps must return uint8 or float32 [C,H,W], got %s"):format(
-               self.name, shape_text(x)), key.level + 1)
+            core.raise(("%s: a function among the steps must return uint8 or float32 [C,H,W], got %s"):format(
+               self.name, shape_text(x)))
          end
          waiting[#waiting + 1] = k
          state.starts[k] = nexts[i]
@@ -154,12 +153,12 @@ local function pick(list, indices)
    return out
 end
 
-local function stack(self, pictures, level)
+local function stack(self, pictures)
    for i = 2, #pictures do
       if pictures[i].dtype ~= pictures[1].dtype
          or table.concat(pictures[i].shape, ",") ~= table.concat(pictures[1].shape, ",") then
-         error(("%s: sample %d became %s, the first %s: images of a batch must end alike"):format(self.name,
-            i, shape_text(pictures[i]), shape_text(pictures[1])), level + 1)
+         core.raise(("%s: sample %d became %s, the first %s: images of a batch must end alike"):format(
+            self.name, i, shape_text(pictures[i]), shape_text(pictures[1])))
       end
    end
    return core.stack(pictures)
@@ -182,36 +181,34 @@ local function run_with_functions(self, x, indices, key)
          indices:index_select(1, core.tensor(state.waiting, { dtype = "int64" })), key.seed, key.epoch,
          key.side)
       if not made then
-         error(calls, key.level + 1)
+         core.raise(calls)
       end
-      local inner = { seed = key.seed, epoch = key.epoch, side = key.side, level = key.level + 1 }
-      call_functions(self, state, made, calls, nexts, inner)
+      call_functions(self, state, made, calls, nexts, key)
    end
-   return stack(self, state.pictures, key.level + 1)
+   return stack(self, state.pictures)
 end
 
-local function run(self, x, o, level)
-   local batch = check_images(self, x, level + 1)
-   local indices = sample_numbers(self, batch:size(1), o, level + 1)
+local function run(self, x, o)
+   local batch = check_images(self, x)
+   local indices = sample_numbers(self, batch:size(1), o)
    self.seed = self.seed or core.Generator():random(1 << 62)
    local y, message
    if #self.functions > 0 then
-      y = run_with_functions(self, batch, indices,
-         { seed = self.seed, epoch = o.epoch, side = o.side, level = level + 1 })
+      y = run_with_functions(self, batch, indices, { seed = self.seed, epoch = o.epoch, side = o.side })
    else
       y, message = imaging.augment(self.compiled, batch, indices, self.seed, o.epoch, o.side)
       if not y then
-         error(message, level + 1)
+         core.raise(message)
       end
    end
    return x:dim() == 3 and y:squeeze(1) or y
 end
 
-local function check_call(self, opts, spec, level)
-   local o = options.check(self.name, opts, spec, level + 1)
+local function check_call(self, opts, spec)
+   local o = options.check(self.name, opts, spec)
    for _, key in ipairs{ "epoch", "side" } do
       if o[key] ~= nil and math.type(o[key]) ~= "integer" then
-         error(("%s: %s must be an integer, got %s"):format(self.name, key, options.text(o[key])), level + 1)
+         core.raise(("%s: %s must be an integer, got %s"):format(self.name, key, options.text(o[key])))
       end
    end
    return o
@@ -231,13 +228,13 @@ end
 -- local warp = augment.Compose{ augment.RandomAffine{ degrees = 10 }, augment.GaussianNoise{}, seed = 1 }
 -- local y = warp((set:batch(indices)), { indices = indices, epoch = epoch })
 function Transform:__call(x, opts)
-   local y = run(self, x, check_call(self, opts, CALL, 2), 2)
+   local y = run(self, x, check_call(self, opts, CALL))
    return y
 end
 
---- What a call does, for modules: `opts` need not be checked, and misuse is raised at `level`.
-function M.apply(self, x, opts, level)
-   local y = run(self, x, opts, level)
+--- What a call does, for modules: `opts` need not be checked.
+function M.apply(self, x, opts)
+   local y = run(self, x, opts)
    return y
 end
 
@@ -250,14 +247,14 @@ end
 -- @usage local a, b = warp:pair(set:batch(pairs.a), set:batch(pairs.b))
 function Transform:pair(a, b, opts)
    local o = check_call(self, opts, { indices_a = options.optional, indices_b = options.optional,
-      epoch = 0 }, 2)
+      epoch = 0 })
    local before = self.count
-   local y = run(self, a, { indices = o.indices_a, epoch = o.epoch, side = 0 }, 2)
+   local y = run(self, a, { indices = o.indices_a, epoch = o.epoch, side = 0 })
    local after = self.count
    if o.indices_b == nil then
       self.count = before -- the same numbers, of the other side
    end
-   local z = run(self, b, { indices = o.indices_b, epoch = o.epoch, side = 1 }, 2)
+   local z = run(self, b, { indices = o.indices_b, epoch = o.epoch, side = 1 })
    self.count = math.max(after, self.count)
    return y, z
 end
@@ -279,7 +276,7 @@ end
 function Transform:set_state(state)
    if type(state) ~= "table" or math.type(state.seed) ~= "integer"
       or math.type(state.count) ~= "integer" then
-      error(self.name .. ": expected a state {seed=, count=} of get_state()", 2)
+      core.raise(self.name .. ": expected a state {seed=, count=} of get_state()")
    end
    self.seed, self.count = state.seed, state.count
 end

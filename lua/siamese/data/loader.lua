@@ -253,7 +253,7 @@ local function augmented(self, images, k)
    end
    augment.seed = augment.seed or self.seed
    local places = core.arange(1, images:size(1) + 1, { dtype = "int64" })
-   local made = transform.apply(augment, images, { indices = places, epoch = self.given, side = k - 1 }, 4)
+   local made = transform.apply(augment, images, { indices = places, epoch = self.given, side = k - 1 })
    return made
 end
 

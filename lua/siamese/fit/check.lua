@@ -1,5 +1,6 @@
 --- The options of siamese.fit, checked.
 -- @module siamese.fit.check
+local core = require "siamese.core"
 local History = require "siamese.history"
 local Module = require "siamese.nn.module"
 local checkpoint = require "siamese.checkpoint"
@@ -26,7 +27,7 @@ local CALLBACKS = { on_epoch_begin = OPTIONAL, on_step_begin = OPTIONAL, on_step
    on_epoch = OPTIONAL, on_validation = OPTIONAL, on_checkpoint = OPTIONAL }
 
 local function fail(text, ...)
-   error(("%s: %s"):format(NAME, text:format(...)), 5)
+   core.raise(("%s: %s"):format(NAME, text:format(...)))
 end
 
 local function is_callable(value)
@@ -56,13 +57,13 @@ local function check_limits(o)
    for _, key in ipairs{ "epochs", "steps", "steps_per_epoch", "history_every", "accumulate",
       "average_from" } do
       if o[key] ~= nil then
-         options.check_count(NAME, o, key, 1, 5)
+         options.check_count(NAME, o, key, 1)
       end
    end
-   options.check_count(NAME, o, "warmup", 0, 5)
+   options.check_count(NAME, o, "warmup", 0)
    for _, key in ipairs{ "seconds", "clip_norm", "clip_value", "min_delta" } do
       if o[key] ~= nil then
-         options.check_number(NAME, o, key, 0, math.huge, 5)
+         options.check_number(NAME, o, key, 0, math.huge)
       end
    end
    if not (o.epochs or o.steps or o.seconds) then
@@ -73,7 +74,7 @@ end
 local SCHEDULES = { constant = true, linear = true, cosine = true }
 
 local function check_schedule(o)
-   options.check_choice(NAME, o, "schedule_every", { "step", "epoch" }, 5)
+   options.check_choice(NAME, o, "schedule_every", { "step", "epoch" })
    if o.schedule == nil or type(o.schedule) == "function" or SCHEDULES[o.schedule] then
       return
    elseif not lr_scheduler.is(o.schedule) then
@@ -97,7 +98,7 @@ local function check_average(o)
       fail("the average is of another model")
    end
    o.average_every = o.average_every or o.average.kind == "SWA" and "epoch" or "step"
-   options.check_choice(NAME, o, "average_every", { "step", "epoch" }, 5)
+   options.check_choice(NAME, o, "average_every", { "step", "epoch" })
 end
 
 local function check_validation(o)
@@ -106,33 +107,33 @@ local function check_validation(o)
       every = { epochs = every }
    end
    if every ~= nil then
-      every = options.check(NAME .. " validate_every", every, { epochs = OPTIONAL, steps = OPTIONAL }, 5)
+      every = options.check(NAME .. " validate_every", every, { epochs = OPTIONAL, steps = OPTIONAL })
       for key in pairs(every) do
-         options.check_count(NAME .. " validate_every", every, key, 1, 5)
+         options.check_count(NAME .. " validate_every", every, key, 1)
       end
    end
    o.validate_every = every or { epochs = 1 }
-   options.check_choice(NAME, o, "mode", { "max", "min" }, 5)
-   options.check_boolean(NAME, o, "keep_best", 5)
+   options.check_choice(NAME, o, "mode", { "max", "min" })
+   options.check_boolean(NAME, o, "keep_best")
    if not o.validate and (o.patience or o.keep_best or o.monitor) then
       fail("%s needs validate", o.patience and "patience" or o.keep_best and "keep_best" or "monitor")
    end
    if o.patience ~= nil then
-      options.check_count(NAME, o, "patience", 0, 5)
+      options.check_count(NAME, o, "patience", 0)
    end
 end
 
 local function check_records(o)
    if o.checkpoint ~= nil then
-      o.checkpoint = options.check(NAME .. " checkpoint", o.checkpoint, CHECKPOINT, 5)
-      options.check_boolean(NAME .. " checkpoint", o.checkpoint, "resume", 5)
+      o.checkpoint = options.check(NAME .. " checkpoint", o.checkpoint, CHECKPOINT)
+      options.check_boolean(NAME .. " checkpoint", o.checkpoint, "resume")
       for _, key in ipairs{ "every_steps", "every_epochs" } do
          if o.checkpoint[key] ~= nil then
-            options.check_count(NAME .. " checkpoint", o.checkpoint, key, 1, 5)
+            options.check_count(NAME .. " checkpoint", o.checkpoint, key, 1)
          end
       end
       if o.checkpoint.every_seconds ~= nil then
-         options.check_number(NAME .. " checkpoint", o.checkpoint, "every_seconds", 0, math.huge, 5)
+         options.check_number(NAME .. " checkpoint", o.checkpoint, "every_seconds", 0, math.huge)
       elseif not o.checkpoint.every_steps and not o.checkpoint.every_epochs then
          o.checkpoint.every_epochs = 1
       end
@@ -141,7 +142,7 @@ local function check_records(o)
    if getmetatable(o.history) ~= History then
       fail("history must be a siamese.History, got %s", type(o.history))
    end
-   o.callbacks = options.check(NAME .. " callbacks", o.callbacks, CALLBACKS, 5)
+   o.callbacks = options.check(NAME .. " callbacks", o.callbacks, CALLBACKS)
    for key, fn in pairs(o.callbacks) do
       if not is_callable(fn) then
          fail("callbacks.%s must be a function, got %s", key, type(fn))
@@ -155,7 +156,7 @@ local function check_records(o)
 end
 
 return function(opts)
-   local o = options.check(NAME, opts, SPEC, 4)
+   local o = options.check(NAME, opts, SPEC)
    check_parts(o)
    check_limits(o)
    check_schedule(o)

@@ -45,7 +45,7 @@ end
 
 --- Checked options, and a checker of them and of the arguments given by place.
 local function read(name, opts, spec, arguments)
-   local o = options.check("image." .. name, opts, spec, 4)
+   local o = options.check("image." .. name, opts, spec)
    return o, check.new("image." .. name, options.extend(o, arguments or {}))
 end
 

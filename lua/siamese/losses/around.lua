@@ -22,12 +22,12 @@ local M = {}
 M.CrossBatchMemory = base.class("CrossBatchMemory", { loss = options.required,
    embedding_size = options.required, memory_size = 1024, miner = options.optional }, {
    init = function(self, o, full)
-      options.check_count(full, o, "embedding_size", 1, 5)
-      options.check_count(full, o, "memory_size", 1, 5)
+      options.check_count(full, o, "embedding_size", 1)
+      options.check_count(full, o, "memory_size", 1)
       if not Module.is_module(o.loss) or not o.loss.takes_references then
-         error(full .. ": loss must be one over pairs or triplets of a batch", 4)
+         core.raise(full .. ": loss must be one over pairs or triplets of a batch")
       elseif o.miner ~= nil and not Module.is_module(o.miner) then
-         error(("%s: miner must be one of siamese.miners, got %s"):format(full, type(o.miner)), 4)
+         core.raise(("%s: miner must be one of siamese.miners, got %s"):format(full, type(o.miner)))
       end
       self.loss, self.miner = o.loss, o.miner
       self:register_buffer("embedding_memory", core.zeros(o.memory_size, o.embedding_size))
@@ -63,13 +63,13 @@ end
 
 function M.CrossBatchMemory:forward(embeddings, labels, indices)
    local name, o = self:full_name(), self.options
-   base.embeddings(name, embeddings, 2)
-   labels = base.labels(name, labels, embeddings:size(1), 2)
+   base.embeddings(name, embeddings)
+   labels = base.labels(name, labels, embeddings:size(1))
    if indices ~= nil then
-      error(name .. ": forms its pairs with the memory itself; give it a miner to choose among them", 2)
+      core.raise(name .. ": forms its pairs with the memory itself; give it a miner to choose among them")
    elseif embeddings:size(1) > o.memory_size or embeddings:size(2) ~= o.embedding_size then
-      error(("%s: expected at most %d embeddings of size %d, got [%d,%d]"):format(name, o.memory_size,
-         o.embedding_size, embeddings:size(1), embeddings:size(2)), 2)
+      core.raise(("%s: expected at most %d embeddings of size %d, got [%d,%d]"):format(name, o.memory_size,
+         o.embedding_size, embeddings:size(1), embeddings:size(2)))
    end
    local own = self.training and enqueue(self, embeddings, labels) or nil
    local count = self.queue[1]:item()
@@ -89,20 +89,21 @@ M.MultipleLosses = base.class("MultipleLosses", { losses = options.required, wei
    miners = options.optional }, {
    init = function(self, o, full)
       if type(o.losses) ~= "table" or #o.losses == 0 then
-         error(full .. ": losses must be a list of at least one loss", 4)
+         core.raise(full .. ": losses must be a list of at least one loss")
       elseif o.weights ~= nil and (type(o.weights) ~= "table" or #o.weights ~= #o.losses) then
-         error(("%s: expected a weight for each of the %d losses, got %s"):format(full, #o.losses,
-            options.text(o.weights)), 4)
+         core.raise(("%s: expected a weight for each of the %d losses, got %s"):format(full, #o.losses,
+            options.text(o.weights)))
       end
       self.weights = {}
       for i, loss in ipairs(o.losses) do
          local weight, miner = o.weights and o.weights[i] or 1, o.miners and o.miners[i]
          if not Module.is_module(loss) then
-            error(("%s: loss %d is a %s"):format(full, i, type(loss)), 4)
+            core.raise(("%s: loss %d is a %s"):format(full, i, type(loss)))
          elseif type(weight) ~= "number" or weight - weight ~= 0 then
-            error(("%s: weight %d must be a finite number, got %s"):format(full, i, options.text(weight)), 4)
+            core.raise(("%s: weight %d must be a finite number, got %s"):format(full, i,
+               options.text(weight)))
          elseif miner and not Module.is_module(miner) then
-            error(("%s: miner %d is a %s"):format(full, i, type(miner)), 4)
+            core.raise(("%s: miner %d is a %s"):format(full, i, type(miner)))
          end
          self.weights[i] = weight
          self["loss" .. i], self["miner" .. i] = loss, miner or nil

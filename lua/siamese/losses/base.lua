@@ -41,18 +41,18 @@ function M.class(name, spec, more)
    local class, full = Loss:extend(name), "losses." .. name
    more = more or {}
    function class:init(opts)
-      local o = options.check(full, opts, spec, 4)
+      local o = options.check(full, opts, spec)
       for key, range in pairs(more.ranges or {}) do
          if o[key] ~= nil then
-            options.check_number(full, o, key, range[1], range[2], 4)
+            options.check_number(full, o, key, range[1], range[2])
          end
       end
       for _, key in ipairs(more.booleans or {}) do
-         options.check_boolean(full, o, key, 4)
+         options.check_boolean(full, o, key)
       end
       for key, choices in pairs(more.choices or {}) do
          if o[key] ~= nil then
-            options.check_choice(full, o, key, choices, 4)
+            options.check_choice(full, o, key, choices)
          end
       end
       self.options = o
@@ -67,60 +67,59 @@ local function shape_text(t)
    return "[" .. table.concat(t.shape, ",") .. "]"
 end
 
---- Raises at `level` unless all labels of a list are integers.
-local function check_integers(name, list, level)
+--- Raises unless all labels of a list are integers.
+local function check_integers(name, list)
    for i, label in ipairs(list) do
       if not math.tointeger(label) or type(label) == "string" then
-         error(("%s: label %d is %s, expected an integer"):format(name, i, options.text(label)), level + 1)
+         core.raise(("%s: label %d is %s, expected an integer"):format(name, i, options.text(label)))
       end
    end
 end
 
---- Labels as an int64 tensor [n]; raises at `level` if there are others.
-function M.labels(name, labels, n, level)
+--- Labels as an int64 tensor [n]; raises if there are others.
+function M.labels(name, labels, n)
    if type(labels) == "table" and not Module.is_module(labels) then
-      check_integers(name, labels, level + 1)
+      check_integers(name, labels)
       labels = core.tensor(labels, { dtype = "int64" })
    elseif not core.is_tensor(labels) then
-      error(("%s: labels must be an int64 tensor or a table, got %s"):format(name, type(labels)), level + 1)
+      core.raise(("%s: labels must be an int64 tensor or a table, got %s"):format(name, type(labels)))
    end
    if labels:dim() == 2 then
       core.raise(("%s: labels must be [N], got %s; pairs (a, b, same) are losses.Contrastive's"):format(name,
          shape_text(labels)))
    elseif labels:dim() ~= 1 or labels:size(1) ~= n then
-      error(("%s: expected a label for each of the %d embeddings, got %s"):format(name, n,
-         shape_text(labels)), level + 1)
+      core.raise(("%s: expected a label for each of the %d embeddings, got %s"):format(name, n,
+         shape_text(labels)))
    end
    if labels.dtype == "float32" then
-      check_integers(name, labels:totable(), level + 1)
+      check_integers(name, labels:totable())
    end
    return labels.dtype == "int64" and labels or labels:long()
 end
 
---- Raises at `level` unless x is a batch of embeddings.
-function M.embeddings(name, x, level)
+--- Raises unless x is a batch of embeddings.
+function M.embeddings(name, x)
    if not core.is_tensor(x) then
-      error(("%s: embeddings must be a tensor [N,D], got %s"):format(name, type(x)), level + 1)
+      core.raise(("%s: embeddings must be a tensor [N,D], got %s"):format(name, type(x)))
    elseif x:dim() ~= 2 or x.dtype ~= "float32" then
-      error(("%s: embeddings must be float32 [N,D], got %s %s"):format(name, x.dtype, shape_text(x)),
-         level + 1)
+      core.raise(("%s: embeddings must be float32 [N,D], got %s %s"):format(name, x.dtype, shape_text(x)))
    end
    return x
 end
 
---- Raises at `level` unless a and b are float32 [N,D] of one shape.
-function M.two_sides(name, a, b, level)
-   M.embeddings(name, a, level + 1)
-   M.embeddings(name, b, level + 1)
+--- Raises unless a and b are float32 [N,D] of one shape.
+function M.two_sides(name, a, b)
+   M.embeddings(name, a)
+   M.embeddings(name, b)
    if a:size(1) ~= b:size(1) or a:size(2) ~= b:size(2) then
-      error(("%s: the two sides must have one shape, got %s and %s"):format(name, shape_text(a),
-         shape_text(b)), level + 1)
+      core.raise(("%s: the two sides must have one shape, got %s and %s"):format(name, shape_text(a),
+         shape_text(b)))
    end
 end
 
 --- Raises unless a and b are two views, and nothing says which of their pairs are of one class.
 function M.two_views(name, a, b, more)
-   M.two_sides(name, a, b, 3)
+   M.two_sides(name, a, b)
    if more ~= nil then
       core.raise(name .. ": takes two views, whose rows are of one class; pairs (a, b, same) are "
          .. "losses.Contrastive's")
@@ -133,11 +132,11 @@ function M.is_batch(x)
 end
 
 --- Raises unless `indices` are three or four lists.
-function M.check_lists(name, indices, level)
+function M.check_lists(name, indices)
    if type(indices) ~= "table" or (#indices ~= 3 and #indices ~= 4) then
-      error(("%s: expected triplets {anchors, positives, negatives} or pairs {anchors, positives, anchors, "
-         .. "negatives}, got %s"):format(name, type(indices) == "table" and #indices .. " lists"
-         or type(indices)), level + 1)
+      core.raise(("%s: expected triplets {anchors, positives, negatives} or pairs {anchors, positives, "
+         .. "anchors, negatives}, got %s"):format(name, type(indices) == "table" and #indices .. " lists"
+         or type(indices)))
    end
 end
 
@@ -166,10 +165,10 @@ function M.matrix_class(name, how)
             how.init(self, o, full)
          end
          if how.distance ~= false then
-            self.distance = distances.get(o.distance or "cosine", full, 5)
+            self.distance = distances.get(o.distance or "cosine", full)
          end
          if o.miner ~= nil and not Module.is_module(o.miner) then
-            error(("%s: miner must be one of siamese.miners, got %s"):format(full, type(o.miner)), 4)
+            core.raise(("%s: miner must be one of siamese.miners, got %s"):format(full, type(o.miner)))
          end
          self.miner = o.miner
          self.call_options = how.params(self, o)
@@ -180,19 +179,19 @@ function M.matrix_class(name, how)
    return class
 end
 
---- The checked arguments of a loss: labels, lists, labels of the references. Raises at the caller's caller.
+--- The checked arguments of a loss: labels, lists, labels of the references.
 local function arguments(self, embeddings, labels, indices, ref, ref_labels)
    local name = self:full_name()
-   M.embeddings(name, embeddings, 3)
+   M.embeddings(name, embeddings)
    if labels ~= nil or indices == nil then
-      labels = M.labels(name, labels, embeddings:size(1), 3)
+      labels = M.labels(name, labels, embeddings:size(1))
    end
    if indices ~= nil then
-      M.check_lists(name, indices, 3)
+      M.check_lists(name, indices)
    end
    if ref ~= nil then
-      M.embeddings(name .. ": references", ref, 3)
-      ref_labels = ref_labels ~= nil and M.labels(name .. ": references", ref_labels, ref:size(1), 3) or nil
+      M.embeddings(name .. ": references", ref)
+      ref_labels = ref_labels ~= nil and M.labels(name .. ": references", ref_labels, ref:size(1)) or nil
    end
    return labels, ref_labels
 end
@@ -235,11 +234,11 @@ function M.matrix_forward(self, embeddings, labels, indices, ref, ref_labels, ow
 end
 
 --- The rows' weights that lists of pairs or triplets stand for: how often each is named, over the most.
-function M.row_weights(name, indices, n, level)
+function M.row_weights(name, indices, n)
    if indices == nil then
       return nil
    end
-   M.check_lists(name, indices, level + 1)
+   M.check_lists(name, indices)
    return core.mining.weights(indices, n)
 end
 

@@ -31,8 +31,8 @@ local function define(name, field, spec, more)
    local class = base.class(name, options.extend(CLASS_OPTIONS, spec), {
       ranges = more.ranges, booleans = more.booleans, choices = { reduction = base.PLAIN_REDUCTIONS },
       init = function(self, o, full)
-         options.check_count(full, o, "num_classes", 1, 5)
-         options.check_count(full, o, "embedding_size", 1, 5)
+         options.check_count(full, o, "num_classes", 1)
+         options.check_count(full, o, "embedding_size", 1)
          self[field] = Module.Parameter(core.randn(o.num_classes, o.embedding_size))
          if more.init then
             more.init(self, o, full)
@@ -43,20 +43,20 @@ local function define(name, field, spec, more)
    return class
 end
 
---- The checked labels, and the rows' weights (or nil). Raises at the caller's caller.
+--- The checked labels, and the rows' weights (or nil).
 local function arguments(self, embeddings, labels, indices)
    local name, o = self:full_name(), self.options
-   base.embeddings(name, embeddings, 3)
+   base.embeddings(name, embeddings)
    if embeddings:size(2) ~= o.embedding_size then
-      error(("%s: embeddings must be [N,%d], got [%d,%d]"):format(name, o.embedding_size, embeddings:size(1),
-         embeddings:size(2)), 3)
+      core.raise(("%s: embeddings must be [N,%d], got [%d,%d]"):format(name, o.embedding_size,
+         embeddings:size(1), embeddings:size(2)))
    end
-   labels = base.labels(name, labels, embeddings:size(1), 3)
+   labels = base.labels(name, labels, embeddings:size(1))
    if labels:numel() > 0 and (labels:min():item() < 1 or labels:max():item() > o.num_classes) then
-      error(("%s: labels must be from 1 to %d (num_classes), got %d to %d"):format(name, o.num_classes,
-         labels:min():item(), labels:max():item()), 3)
+      core.raise(("%s: labels must be from 1 to %d (num_classes), got %d to %d"):format(name, o.num_classes,
+         labels:min():item(), labels:max():item()))
    end
-   return labels, base.row_weights(name, indices, embeddings:size(1), 3)
+   return labels, base.row_weights(name, indices, embeddings:size(1))
 end
 
 --- Cosines [N,C] of embeddings and the rows of a parameter.
@@ -148,7 +148,7 @@ cosine_class("CosFace", "weight", { margin = 0.35, scale = 64 },
 local SphereFace = define("SphereFace", "weight", { margin = 4, scale = 1 }, {
    ranges = { scale = POSITIVE },
    init = function(_, o, full)
-      options.check_count(full, o, "margin", 1, 6)
+      options.check_count(full, o, "margin", 1)
    end,
 })
 

@@ -27,8 +27,8 @@ M.Prototypical = base.class("Prototypical",
    { shots = 1, distance = "squared_l2", scale = 1, reduction = "mean" },
    { ranges = { scale = { 1e-6, math.huge } }, choices = { reduction = base.PLAIN_REDUCTIONS },
       init = function(self, o, full)
-         options.check_count(full, o, "shots", 1, 5)
-         self.distance = distances.get(o.distance, full, 5)
+         options.check_count(full, o, "shots", 1)
+         self.distance = distances.get(o.distance, full)
       end })
 
 --- The rows of a list, numbers from 1.
@@ -36,7 +36,7 @@ local function rows_of(name, list)
    if type(list) == "table" then
       list = core.tensor(list, { dtype = "int64" })
    elseif not core.is_tensor(list) then
-      error(("%s: expected { support, queries }, two lists of rows, got %s"):format(name, type(list)), 4)
+      core.raise(("%s: expected { support, queries }, two lists of rows, got %s"):format(name, type(list)))
    end
    return list
 end
@@ -44,11 +44,11 @@ end
 --- Support and queries, with their labels, of the call's forms with lists or references.
 local function apart(name, embeddings, labels, lists, support, support_labels)
    if support ~= nil then
-      base.embeddings(name .. ": support", support, 3)
-      return embeddings, labels, support, base.labels(name .. ": support", support_labels, support:size(1), 3)
+      base.embeddings(name .. ": support", support)
+      return embeddings, labels, support, base.labels(name .. ": support", support_labels, support:size(1))
    elseif type(lists) ~= "table" or #lists ~= 2 then
-      error(("%s: expected { support, queries }, two lists of rows, got %s"):format(name,
-         type(lists) == "table" and #lists .. " lists" or type(lists)), 3)
+      core.raise(("%s: expected { support, queries }, two lists of rows, got %s"):format(name,
+         type(lists) == "table" and #lists .. " lists" or type(lists)))
    end
    local s, q = rows_of(name, lists[1]), rows_of(name, lists[2])
    return embeddings:index_select(1, q), labels:index_select(1, q), embeddings:index_select(1, s),
@@ -75,8 +75,8 @@ end
 
 function M.Prototypical:forward(embeddings, labels, lists, support, support_labels)
    local name, shots = self:full_name(), self.options.shots
-   base.embeddings(name, embeddings, 2)
-   labels = base.labels(name, labels, embeddings:size(1), 2)
+   base.embeddings(name, embeddings)
+   labels = base.labels(name, labels, embeddings:size(1))
    if lists == nil and support == nil then
       local ids, ranks, classes = core.mining.group(labels)
       local means = prototypes(embeddings, ids, ranks:le(shots):float(), classes)
@@ -88,7 +88,7 @@ function M.Prototypical:forward(embeddings, labels, lists, support, support_labe
    local known, asked = ids:narrow(1, 1, s:size(1)), ids:narrow(1, s:size(1) + 1, queries:size(1))
    local classes = s:size(1) > 0 and known:max():item() or 0
    if queries:size(1) > 0 and asked:max():item() > classes then
-      error(name .. ": a query's class has no support", 2)
+      core.raise(name .. ": a query's class has no support")
    end
    local means = prototypes(s, known, core.ones(s:size(1)), classes)
    return reduced(self, classify(self, queries, asked, means), queries:size(1))

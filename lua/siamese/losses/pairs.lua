@@ -48,8 +48,8 @@ local function check_same(self, same)
    if core.is_tensor(same) and same:numel() > 0 then
       local low, high = same:min():item(), same:max():item()
       if not (low >= 0 and high <= 1) then
-         error(("%s: same must be 1 or 0 for each pair (or between), got %g"):format(self:full_name(),
-            low >= 0 and high or low), 3)
+         core.raise(("%s: same must be 1 or 0 for each pair (or between), got %g"):format(self:full_name(),
+            low >= 0 and high or low))
       end
    end
    return same
@@ -59,7 +59,7 @@ local function contrast(self, distance, same)
    local o = self.options
    same = check_same(self, same)
    if o.reduction == "mean_nonzero" then
-      error(self:full_name() .. ": pairs that are given one by one have no reduction 'mean_nonzero'", 2)
+      core.raise(self:full_name() .. ": pairs that are given one by one have no reduction 'mean_nonzero'")
    end
    return F.contrastive_loss(distance, same, { margin = o.margin, pos_margin = o.pos_margin,
       power = o.power, reduction = o.reduction })
@@ -69,7 +69,7 @@ function M.Contrastive:forward(x, y, third, ...)
    if core.is_tensor(x) and x:dim() ~= 2 then
       return contrast(self, x, y)
    elseif base.is_batch(y) then
-      base.two_sides(self:full_name(), x, y, 2)
+      base.two_sides(self:full_name(), x, y)
       return contrast(self, self.distance(x, y), third)
    end
    return base.matrix_forward(self, x, y, third, ...)
@@ -156,7 +156,7 @@ function M.InfoNCE:forward(x, y, ...)
    end
    base.two_views(self:full_name(), x, y, (...))
    if self.options.reduction == "mean_nonzero" then
-      error("losses.InfoNCE: two views have no reduction 'mean_nonzero'", 2)
+      core.raise("losses.InfoNCE: two views have no reduction 'mean_nonzero'")
    end
    return F.margin_softmax(self.distance:similarities(x, y), core.arange(1, x:size(1) + 1),
       { scale = 1 / self.options.temperature, reduction = self.options.reduction })
@@ -221,11 +221,11 @@ M.NPairs.takes_references = false
 
 function M.NPairs:forward(embeddings, labels, indices)
    local name = self:full_name()
-   base.embeddings(name, embeddings, 2)
-   labels = base.labels(name, labels, embeddings:size(1), 2)
+   base.embeddings(name, embeddings)
+   labels = base.labels(name, labels, embeddings:size(1))
    indices = indices or self.miner and self.miner(embeddings, labels)
    if indices then
-      base.check_lists(name, indices, 2)
+      base.check_lists(name, indices)
    end
    local a, p = core.mining.first_pairs(labels, indices and indices[1], indices and indices[2])
    local anchors, positives = embeddings:index_select(1, a), embeddings:index_select(1, p)

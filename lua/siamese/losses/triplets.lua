@@ -19,7 +19,7 @@ local ANY = { -math.huge, math.huge }
 --- The distances of the option, or those of `p`.
 local function triplet_distance(o, full)
    if o.distance ~= nil then
-      local distance = distances.get(o.distance, full, 7)
+      local distance = distances.get(o.distance, full)
       return distance
    elseif o.p == 1 or o.p == 2 then
       return o.p == 1 and distances.L1() or distances.L2()
@@ -72,7 +72,7 @@ end
 local function row_by_row(self, anchor, positive, negative)
    local o = self.options
    if o.reduction == "mean_nonzero" or o.triplets ~= "all" then
-      error("losses.Triplet: row by row, there is no 'mean_nonzero' and triplets are 'all'", 2)
+      core.raise("losses.Triplet: row by row, there is no 'mean_nonzero' and triplets are 'all'")
    end
    local function distance(a, b)
       if o.distance ~= nil then
@@ -92,8 +92,8 @@ function M.Triplet:forward(x, y, third, ...)
    if base.is_batch(y) then
       return row_by_row(self, x, y, third)
    elseif not self.distance then
-      error(("losses.Triplet: a batch with labels needs a distance or p = 1 or 2, got p = %s"):format(
-         tostring(self.options.p)), 2)
+      core.raise(("losses.Triplet: a batch with labels needs a distance or p = 1 or 2, got p = %s"):format(
+         tostring(self.options.p)))
    end
    return base.matrix_forward(self, x, y, third, ...)
 end
@@ -121,7 +121,7 @@ M.BatchHardTriplet = base.class("BatchHardTriplet",
       choices = { reduction = base.PLAIN_REDUCTIONS },
       init = function(self, o, full)
          if o.distance ~= nil then
-            self.distance = distances.get(o.distance, full, 5)
+            self.distance = distances.get(o.distance, full)
             self.miner = miners.BatchHard{ distance = self.distance }
             self.triplet = M.Triplet{ margin = o.soft and 0 or o.margin, soft = o.soft,
                distance = self.distance, reduction = o.reduction }
@@ -130,11 +130,11 @@ M.BatchHardTriplet = base.class("BatchHardTriplet",
 
 function M.BatchHardTriplet:forward(embeddings, labels, indices)
    local o, name = self.options, self:full_name()
-   base.embeddings(name, embeddings, 2)
+   base.embeddings(name, embeddings)
    if indices ~= nil then
-      error(name .. ": finds its triplets itself; losses.Triplet takes lists", 2)
+      core.raise(name .. ": finds its triplets itself; losses.Triplet takes lists")
    end
-   labels = base.labels(name, labels, embeddings:size(1), 2)
+   labels = base.labels(name, labels, embeddings:size(1))
    if self.triplet then
       return self.triplet(embeddings, labels, self.miner(embeddings, labels))
    end
@@ -161,10 +161,10 @@ M.Margin = base.matrix_class("Margin", {
    ranges = { margin = ANY, beta = ANY, nu = ANY }, booleans = { "learn_beta" },
    init = function(self, o, full)
       if o.num_classes ~= nil then
-         options.check_count(full, o, "num_classes", 1, 6)
+         options.check_count(full, o, "num_classes", 1)
       end
       self.distance = o.distance == nil and distances.L2{ normalize = true }
-         or distances.get(o.distance, full, 6)
+         or distances.get(o.distance, full)
       local beta = core.full({ o.num_classes or 1 }, o.beta)
       if o.learn_beta then
          self.beta = Module.Parameter(beta)

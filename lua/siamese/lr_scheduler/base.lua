@@ -1,5 +1,6 @@
 --- What all schedules of siamese.lr_scheduler share: steps, state, checks.
 -- @module siamese.lr_scheduler.base
+local core = require "siamese.core"
 local options = require "siamese.options"
 
 local M = {}
@@ -109,29 +110,29 @@ function Scheduler:state_dict()
    return state
 end
 
---- Raises at `level` unless the state is one of this schedule with these options.
-local function check_state(self, state, level)
+--- Raises unless the state is one of this schedule with these options.
+local function check_state(self, state)
    local name = "lr_scheduler." .. self.kind.name
    if type(state) ~= "table" or state.name ~= self.kind.name then
-      error(("%s: this is the state of %s"):format(name, type(state) == "table" and state.name
-         and tostring(state.name) or "nothing known here"), level)
+      core.raise(("%s: this is the state of %s"):format(name, type(state) == "table" and state.name
+         and tostring(state.name) or "nothing known here"))
    end
    local mine = data(self.options)
    for key, value in pairs(mine) do
       if not same(value, state.options[key]) then
-         error(("%s: the state was saved with %s = %s, this one has %s"):format(name, key,
-            options.text(state.options[key]), options.text(value)), level)
+         core.raise(("%s: the state was saved with %s = %s, this one has %s"):format(name, key,
+            options.text(state.options[key]), options.text(value)))
       end
    end
    if #state.base_lrs ~= #self.optimizer.param_groups then
-      error(("%s: the state is for %d group(s), the optimiser has %d"):format(name, #state.base_lrs,
-         #self.optimizer.param_groups), level)
+      core.raise(("%s: the state is for %d group(s), the optimiser has %d"):format(name, #state.base_lrs,
+         #self.optimizer.param_groups))
    end
 end
 
 --- Puts a `state_dict` back.
 function Scheduler:load_state_dict(state)
-   check_state(self, state, 3)
+   check_state(self, state)
    for _, key in ipairs(STATE) do
       self[key] = data(state[key])
    end
@@ -151,7 +152,7 @@ end
 
 local function check_optimizer(name, optimizer)
    if type(optimizer) ~= "table" or type(optimizer.param_groups) ~= "table" then
-      error(("%s: expected an optimiser, got %s"):format(name, type(optimizer)), 3)
+      core.raise(("%s: expected an optimiser, got %s"):format(name, type(optimizer)))
    end
 end
 
@@ -181,11 +182,11 @@ function M.define(kind, spec)
 end
 
 function M.number(name, o, key, low, high)
-   options.check_number(name, o, key, low, high, 5)
+   options.check_number(name, o, key, low, high)
 end
 
 function M.count(name, o, key, least)
-   options.check_count(name, o, key, least, 5)
+   options.check_count(name, o, key, least)
 end
 
 --- One value for all groups, or a list with one a group.
@@ -198,20 +199,21 @@ function M.per_group(name, o, key, optimizer)
       end
    end
    if #value ~= groups then
-      error(("%s: %s has %d values, the optimiser %d group(s)"):format(name, key, #value, groups), 4)
+      core.raise(("%s: %s has %d values, the optimiser %d group(s)"):format(name, key, #value, groups))
    end
    for _, item in ipairs(value) do
-      options.check_number(name, { [key] = item }, key, -math.huge, math.huge, 5)
+      options.check_number(name, { [key] = item }, key, -math.huge, math.huge)
    end
    return value
 end
 
 function M.check_milestones(name, o)
    if type(o.milestones) ~= "table" then
-      error(("%s: milestones must be a list of numbers of steps, got %s"):format(name, type(o.milestones)), 4)
+      core.raise(("%s: milestones must be a list of numbers of steps, got %s"):format(name,
+         type(o.milestones)))
    end
    for _, milestone in ipairs(o.milestones) do
-      options.check_count(name, { milestones = milestone }, "milestones", 0, 5)
+      options.check_count(name, { milestones = milestone }, "milestones", 0)
    end
 end
 

@@ -1,5 +1,6 @@
 --- Schedules of schedules: one after another, several at once. They are in siamese.lr_scheduler.
 -- @module siamese.lr_scheduler.combined
+local core = require "siamese.core"
 local base = require "siamese.lr_scheduler.base"
 local options = require "siamese.options"
 
@@ -8,15 +9,15 @@ local M = {}
 
 local function check_schedules(name, list)
    if type(list) ~= "table" or #list == 0 then
-      error(name .. ": schedulers must be a list of at least one", 3)
+      core.raise(name .. ": schedulers must be a list of at least one")
    end
    for i, one in ipairs(list) do
       if type(one) ~= "table" or type(one.step) ~= "function" or one.kind == nil then
-         error(("%s: scheduler %d is a %s"):format(name, i, type(one)), 3)
+         core.raise(("%s: scheduler %d is a %s"):format(name, i, type(one)))
       elseif one.kind.name == "ReduceLROnPlateau" then
-         error(("%s: scheduler %d is a ReduceLROnPlateau, which wants a metric"):format(name, i), 3)
+         core.raise(("%s: scheduler %d is a ReduceLROnPlateau, which wants a metric"):format(name, i))
       elseif one.optimizer ~= list[1].optimizer then
-         error(("%s: scheduler %d is for another optimiser"):format(name, i), 3)
+         core.raise(("%s: scheduler %d is for another optimiser"):format(name, i))
       end
    end
 end
@@ -31,7 +32,7 @@ end
 
 local function load_states(name, list, states)
    if type(states) ~= "table" or #states ~= #list then
-      error(("%s: the state is of other schedules"):format(name), 3)
+      core.raise(("%s: the state is of other schedules"):format(name))
    end
    for i, one in ipairs(list) do
       one:load_state_dict(states[i])
@@ -59,7 +60,7 @@ local Sequential = base.subclass{
          schedulers = states_of(self.schedulers) }
    end,
    load_state_dict = function(self, state)
-      base.check_state(self, state, 3)
+      base.check_state(self, state)
       load_states("lr_scheduler." .. self.kind.name, self.schedulers, state.schedulers)
       self.last_epoch, self.last_lr = state.last_epoch, data(state.last_lr)
    end,
@@ -87,14 +88,14 @@ function M.SequentialLR(optimizer, opts)
    check_schedules(name, o.schedulers)
    base.check_milestones(name, o)
    if #o.milestones ~= #o.schedulers - 1 then
-      error(("%s: %d schedulers want %d milestone(s), got %d"):format(name, #o.schedulers,
-         #o.schedulers - 1, #o.milestones), 2)
+      core.raise(("%s: %d schedulers want %d milestone(s), got %d"):format(name, #o.schedulers,
+         #o.schedulers - 1, #o.milestones))
    elseif o.schedulers[1].optimizer ~= optimizer then
-      error(name .. ": the schedulers are for another optimiser", 2)
+      core.raise(name .. ": the schedulers are for another optimiser")
    end
    for i = 2, #o.milestones do
       if o.milestones[i] <= o.milestones[i - 1] then
-         error(name .. ": milestones must grow", 2)
+         core.raise(name .. ": milestones must grow")
       end
    end
    local self = setmetatable({ kind = { name = "SequentialLR" }, optimizer = optimizer,
@@ -121,7 +122,7 @@ local Chained = base.subclass{
          base_lrs = rates(self.optimizer, "initial_lr"), schedulers = states_of(self.schedulers) }
    end,
    load_state_dict = function(self, state)
-      base.check_state(self, state, 3)
+      base.check_state(self, state)
       load_states("lr_scheduler." .. self.kind.name, self.schedulers, state.schedulers)
       self.last_lr = data(state.last_lr)
    end,

@@ -17,6 +17,7 @@
 -- State: `state_dict` is data; the rates themselves are the optimiser's state. A state is taken back by a
 -- schedule with the same options only: with others it is an error, not (as in PyTorch) a silent change.
 -- @module siamese.lr_scheduler
+local core = require "siamese.core"
 local shared = require "siamese.lr_scheduler.base"
 local combined = require "siamese.lr_scheduler.combined"
 local options = require "siamese.options"
@@ -40,7 +41,7 @@ M.LambdaLR = define({ name = "LambdaLR", check = function(name, o, optimizer)
    if type(o.lr_lambda) == "function" then
       return
    elseif type(o.lr_lambda) ~= "table" or #o.lr_lambda ~= #optimizer.param_groups then
-      error(name .. ": lr_lambda must be a function, or a list with one for each group", 3)
+      core.raise(name .. ": lr_lambda must be a function, or a list with one for each group")
    end
 end, rate = function(self, o, _, base, _, i)
    return base * (type(o.lr_lambda) == "table" and o.lr_lambda[i] or o.lr_lambda)(self.last_epoch)
@@ -114,7 +115,7 @@ M.LinearLR = define({ name = "LinearLR", check = function(name, o)
    number(name, o, "end_factor", 0, 1)
    count(name, o, "total_iters", 1)
    if o.start_factor == 0 then
-      error(name .. ": start_factor must be above 0", 3)
+      core.raise(name .. ": start_factor must be above 0")
    end
 end, rate = function(self, o, lr)
    if self.last_epoch == 0 then
@@ -217,7 +218,7 @@ local function one_cycle_steps(name, o)
       count(name, o, "steps_per_epoch", 1)
       o.total_steps = o.epochs * o.steps_per_epoch
    else
-      error(name .. ": give total_steps, or epochs and steps_per_epoch", 4)
+      core.raise(name .. ": give total_steps, or epochs and steps_per_epoch")
    end
    o.epochs, o.steps_per_epoch = nil, nil
 end
@@ -263,14 +264,14 @@ end
 M.OneCycleLR = define({ name = "OneCycleLR", check = function(name, o, optimizer)
    one_cycle_steps(name, o)
    number(name, o, "pct_start", 0, 1)
-   options.check_choice(name, o, "anneal_strategy", { "cos", "linear" }, 4)
-   options.check_boolean(name, o, "cycle_momentum", 4)
+   options.check_choice(name, o, "anneal_strategy", { "cos", "linear" })
+   options.check_boolean(name, o, "cycle_momentum")
    for _, key in ipairs{ "max_lr", "base_momentum", "max_momentum" } do
       o[key] = per_group(name, o, key, optimizer)
    end
    for _, group in ipairs(optimizer.param_groups) do
       if o.cycle_momentum and group.momentum == nil and group.betas == nil then
-         error(name .. ": cycle_momentum wants an optimiser with momentum or betas", 3)
+         core.raise(name .. ": cycle_momentum wants an optimiser with momentum or betas")
       end
    end
 end, start = function(self, o)
@@ -284,7 +285,7 @@ end, start = function(self, o)
    end
 end, rate = function(self, o, _, _, group)
    if self.last_epoch > o.total_steps then
-      error(("lr_scheduler.OneCycleLR: step %d of %d"):format(self.last_epoch, o.total_steps), 5)
+      core.raise(("lr_scheduler.OneCycleLR: step %d of %d"):format(self.last_epoch, o.total_steps))
    end
    local first, all = 0.0, phases(o)
    for i, phase in ipairs(all) do
@@ -311,7 +312,7 @@ end }, { max_lr = REQUIRED, total_steps = OPTIONAL, epochs = OPTIONAL, steps_per
 M.SWALR = define({ name = "SWALR", check = function(name, o, optimizer)
    o.swa_lr = per_group(name, o, "swa_lr", optimizer)
    count(name, o, "anneal_epochs", 0)
-   options.check_choice(name, o, "anneal_strategy", { "cos", "linear" }, 4)
+   options.check_choice(name, o, "anneal_strategy", { "cos", "linear" })
 end, rate = function(self, o, lr, _, _, i)
    local step = self.step_count - 1
    if o.anneal_epochs == 0 then

@@ -1,5 +1,6 @@
 --- A schedule that waits for a metric to stand still. It is in siamese.lr_scheduler.
 -- @module siamese.lr_scheduler.plateau
+local core = require "siamese.core"
 local base = require "siamese.lr_scheduler.base"
 local options = require "siamese.options"
 
@@ -33,7 +34,7 @@ end
 function Plateau:step(metric)
    local o = self.options
    if type(metric) ~= "number" then
-      error("lr_scheduler.ReduceLROnPlateau: step wants the metric, got " .. type(metric), 2)
+      core.raise("lr_scheduler.ReduceLROnPlateau: step wants the metric, got " .. type(metric))
    end
    self.last_epoch = self.last_epoch + 1
    if is_better(o, metric, self.best) then
@@ -64,7 +65,7 @@ local PLATEAU = { name = "ReduceLROnPlateau", wants_metric = true,
 function M.ReduceLROnPlateau(optimizer, opts)
    local name = "lr_scheduler.ReduceLROnPlateau"
    if type(optimizer) ~= "table" or type(optimizer.param_groups) ~= "table" then
-      error(("%s: expected an optimiser, got %s"):format(name, type(optimizer)), 2)
+      core.raise(("%s: expected an optimiser, got %s"):format(name, type(optimizer)))
    end
    local o = options.check(name, opts, { mode = "min", factor = 0.1, patience = 10, threshold = 1e-4,
       threshold_mode = "rel", cooldown = 0, min_lr = 0, eps = 1e-8 })
@@ -74,7 +75,7 @@ function M.ReduceLROnPlateau(optimizer, opts)
    options.check_count(name, o, "patience", 0)
    options.check_count(name, o, "cooldown", 0)
    if o.factor == 1 then
-      error(name .. ": factor must be below 1", 2)
+      core.raise(name .. ": factor must be below 1")
    end
    o.min_lr = base.per_group(name, o, "min_lr", optimizer)
    return setmetatable({ kind = PLATEAU, optimizer = optimizer, options = o, last_epoch = 0, step_count = 0,

@@ -11,10 +11,10 @@ local KMEANS = { restarts = 1, iterations = 100, tolerance = 1e-4, seed = option
    start = options.optional }
 
 local function check_kmeans(name, opts, more)
-   local o = options.check(name, opts, options.extend(KMEANS, more or {}), 4)
-   options.check_count(name, o, "restarts", 1, 4)
-   options.check_count(name, o, "iterations", 0, 4)
-   options.check_number(name, o, "tolerance", 0, math.huge, 4)
+   local o = options.check(name, opts, options.extend(KMEANS, more or {}))
+   options.check_count(name, o, "restarts", 1)
+   options.check_count(name, o, "iterations", 0)
+   options.check_number(name, o, "tolerance", 0, math.huge)
    return o
 end
 
@@ -42,7 +42,7 @@ end
 function M.kmeans(x, clusters, opts)
    local o = check_kmeans("metrics.kmeans", opts)
    if math.type(clusters) ~= "integer" then
-      error("metrics.kmeans: clusters must be an integer, got " .. tostring(clusters), 2)
+      core.raise("metrics.kmeans: clusters must be an integer, got " .. tostring(clusters))
    end
    return kmeans("metrics.kmeans", x, clusters, o)
 end

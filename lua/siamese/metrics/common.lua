@@ -30,13 +30,13 @@ end
 
 local MEASURES = { l2 = true, l1 = true, cosine = true }
 
---- Raises at the caller's caller unless it is the name of a distance (or a function, where that will do).
+--- Raises unless it is the name of a distance (or a function, where that will do).
 function M.check_distance(name, distance, functions)
    if MEASURES[distance] or functions and type(distance) == "function" then
       return
    end
-   error(("%s: distance must be 'l2', 'l1'%s 'cosine'%s, got '%s'"):format(name,
-      functions and "," or " or", functions and " or a function" or "", tostring(distance)), 3)
+   core.raise(("%s: distance must be 'l2', 'l1'%s 'cosine'%s, got '%s'"):format(name,
+      functions and "," or " or", functions and " or a function" or "", tostring(distance)))
 end
 
 --- Calls f; what it raises is raised in the name of the function that the script called.

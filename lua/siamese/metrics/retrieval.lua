@@ -16,8 +16,8 @@ local function check_k(name, k)
    local list = type(k) == "table" and k or { k }
    for i = 1, math.max(1, #list) do
       if math.type(list[i]) ~= "integer" or list[i] < 1 then
-         error(("%s: k must be a rank of at least 1 or a list of such, got %s"):format(name,
-            options.text(k)), 3)
+         core.raise(("%s: k must be a rank of at least 1 or a list of such, got %s"):format(name,
+            options.text(k)))
       end
    end
    return list
@@ -25,8 +25,8 @@ end
 
 local function check_embeddings(name, key, t)
    if not core.is_tensor(t) or t:dim() ~= 2 then
-      error(("%s: %s must be a tensor [N,D], got %s"):format(name, key,
-         core.is_tensor(t) and options.text(t.shape) or type(t)), 3)
+      core.raise(("%s: %s must be a tensor [N,D], got %s"):format(name, key,
+         core.is_tensor(t) and options.text(t.shape) or type(t)))
    end
 end
 
@@ -38,7 +38,7 @@ end
 local function sides(name, embeddings, labels, o)
    check_embeddings(name, "embeddings", embeddings)
    if (o.references == nil) ~= (o.reference_labels == nil) then
-      error(name .. ": references and reference_labels belong together", 3)
+      core.raise(name .. ": references and reference_labels belong together")
    end
    local known = {}
    local s = { queries = embeddings, labels = as_int64(common.labels(labels, known)) }
@@ -49,8 +49,8 @@ local function sides(name, embeddings, labels, o)
       s.reference_labels = as_int64(common.labels(o.reference_labels, known))
    end
    if s.labels:dim() ~= 1 or s.labels:size(1) ~= s.queries:size(1) then
-      error(("%s: expected %d labels, one for each embedding, got %s"):format(name, s.queries:size(1),
-         options.text(s.labels.shape)), 3)
+      core.raise(("%s: expected %d labels, one for each embedding, got %s"):format(name, s.queries:size(1),
+         options.text(s.labels.shape)))
    end
    return s
 end
@@ -68,8 +68,8 @@ local function each_block(name, queries, references, distance, visit)
          distances = core.no_grad(distance, block, references)
          if not core.is_tensor(distances) or distances:dim() ~= 2 or distances:size(1) ~= block:size(1)
             or distances:size(2) ~= m then
-            error(("%s: the distance must give [%d,%d], got %s"):format(name, block:size(1), m,
-               core.is_tensor(distances) and options.text(distances.shape) or type(distances)), 3)
+            core.raise(("%s: the distance must give [%d,%d], got %s"):format(name, block:size(1), m,
+               core.is_tensor(distances) and options.text(distances.shape) or type(distances)))
          end
       else
          distances = common.blame(name, evaluation.distances, block, references, EXACT[distance] or distance)
@@ -92,7 +92,7 @@ local function all_values(name, s, ranks, distance)
          s.labels:narrow(1, first, distances:size(1)), s.reference_labels, s.others and 0 or first, ranks)
    end)
    if #recall == 0 then
-      error(name .. ": there are no embeddings", 3)
+      core.raise(name .. ": there are no embeddings")
    end
    return { recall = core.cat(recall, 1), r_precision = core.cat(r_precision, 1),
       average_precision = core.cat(average, 1) }
@@ -127,7 +127,7 @@ function M.retrieval(embeddings, labels, opts)
    local n = s.queries:size(1)
    local queries = n - values.r_precision:isnan():sum():item()
    if queries == 0 then
-      error(name .. ": no query has a reference of its class", 2)
+      core.raise(name .. ": no query has a reference of its class")
    end
    local recall, result = mean_of(values.recall, queries):totable(), { recall = {}, queries = queries,
       left_out = n - queries }

@@ -63,7 +63,7 @@ end
 -- @treturn number
 function M.verification_accuracy(distances, same, threshold)
    if type(threshold) ~= "number" then
-      error("metrics.verification_accuracy: threshold must be a number, got " .. type(threshold), 2)
+      core.raise("metrics.verification_accuracy: threshold must be a number, got " .. type(threshold))
    end
    return common.blame("metrics.verification_accuracy", evaluation.accuracy, distances, same, threshold)
 end
@@ -93,7 +93,7 @@ local FARS = { 1e-1, 1e-2, 1e-3, 1e-4 }
 local function check_rates(name, rates)
    for i, rate in ipairs(rates) do
       if type(rate) ~= "number" or not (rate >= 0 and rate <= 1) then
-         error(("%s: rate %d must be a number from 0 to 1, got %s"):format(name, i, tostring(rate)), 3)
+         core.raise(("%s: rate %d must be a number from 0 to 1, got %s"):format(name, i, tostring(rate)))
       end
    end
 end
@@ -112,7 +112,7 @@ end
 function M.tar_at_far(distances, same, far)
    local rates = type(far) == "number" and { far } or far or FARS
    if type(rates) ~= "table" then
-      error("metrics.tar_at_far: expected a rate or a list of rates, got " .. type(rates), 2)
+      core.raise("metrics.tar_at_far: expected a rate or a list of rates, got " .. type(rates))
    end
    check_rates("metrics.tar_at_far", rates)
    local list = common.blame("metrics.tar_at_far", evaluation.rates, distances, same, rates)
@@ -139,15 +139,15 @@ end
 local function consecutive(name, distances, count)
    local n = core.is_tensor(distances) and distances:size(1) or #distances
    if count < 2 or n % count ~= 0 then
-      error(("%s: %d pairs cannot be cut into %d folds of equal size; give the fold of each pair"):format(
-         name, n, count), 3)
+      core.raise(("%s: %d pairs cannot be cut into %d folds of equal size; give the fold of each pair")
+         :format(name, n, count))
    end
    return core.arange(0, n, 1, { dtype = "int64" }) // (n // count) + 1, count
 end
 
 local function numbered(name, folds)
    if type(folds) ~= "table" and not core.is_tensor(folds) then
-      error(("%s: folds must be a number or the fold of each pair, got %s"):format(name, type(folds)), 3)
+      core.raise(("%s: folds must be a number or the fold of each pair, got %s"):format(name, type(folds)))
    end
    folds = common.labels(folds)
    local tensor = core.is_tensor(folds) and folds or core.tensor(folds, { dtype = "int64" })

@@ -58,15 +58,15 @@ end
 local BUILDER = { spec = options.extend(parts.IMAGE, { shortcut = "A" }), heads = { "linear%." } }
 local CLASS = { spec = options.extend(BUILDER.spec, { depth = options.required }) }
 
-function BUILDER.check(name, o, level)
-   options.check_choice(name, o, "shortcut", { "A", "B" }, level + 1)
+function BUILDER.check(name, o)
+   options.check_choice(name, o, "shortcut", { "A", "B" })
 end
 
-function CLASS.check(name, o, level)
-   BUILDER.check(name, o, level + 1)
-   options.check_count(name, o, "depth", 8, level + 1)
+function CLASS.check(name, o)
+   BUILDER.check(name, o)
+   options.check_count(name, o, "depth", 8)
    if o.depth % 6 ~= 2 then
-      error(("%s: depth must be 6 n + 2 (20, 32, 44, 56, 110, ...), got %d"):format(name, o.depth), level)
+      core.raise(("%s: depth must be 6 n + 2 (20, 32, 44, 56, 110, ...), got %d"):format(name, o.depth))
    end
 end
 
@@ -86,7 +86,7 @@ end
 
 function M.CifarResNet:init(opts, name)
    name = name or "models.CifarResNet"
-   local o = parts.check(name, opts, CLASS, 4)
+   local o = parts.check(name, opts, CLASS)
    local count = (o.depth - 2) // 6
    self.conv1 = parts.conv(o.in_channels, 16, 3, 1, 1)
    self.bn1 = parts.norm(16)

@@ -64,16 +64,16 @@ local LARGEST = 65536 -- a picture's side
 
 --- Raises unless o.size is a size, or two, that the steps leave something of; returns {height, width} of the
 -- map.
-local function check_size(name, o, steps, level)
-   local size = options.check_pair(name, o, "size", smallest_side(steps), level + 1)
+local function check_size(name, o, steps)
+   local size = options.check_pair(name, o, "size", smallest_side(steps))
    if math.max(size[1], size[2]) > LARGEST then
-      error(("%s: size must be at most %d, got %s"):format(name, LARGEST, options.text(o.size)), level)
+      core.raise(("%s: size must be at most %d, got %s"):format(name, LARGEST, options.text(o.size)))
    end
    return map_of(size, steps)
 end
 
-local function square(name, o, key, level)
-   local both = options.check_pair(name, o, key, 1, level + 1)
+local function square(name, o, key)
+   local both = options.check_pair(name, o, key, 1)
    return both[1] == both[2] and both[1] or both
 end
 
@@ -83,18 +83,18 @@ local CONV4 = { "p", "p", "p", "p" }
 local CONV4_FAMILY = { spec = options.extend(parts.IMAGE, { in_channels = 1, width = 64, size = 28,
    bias = true }), heads = { "17%." } }
 
-function CONV4_FAMILY.check(name, o, level)
-   options.check_count(name, o, "width", 1, level + 1)
-   options.check_boolean(name, o, "bias", level + 1)
-   check_size(name, o, CONV4, level + 1)
-   o.size = square(name, o, "size", level + 1)
+function CONV4_FAMILY.check(name, o)
+   options.check_count(name, o, "width", 1)
+   options.check_boolean(name, o, "bias")
+   check_size(name, o, CONV4)
+   o.size = square(name, o, "size")
 end
 
 M.Conv4 = Sized:extend("Conv4")
 
 function M.Conv4:init(opts, name)
    name = name or "models.Conv4"
-   local o = parts.check(name, opts, CONV4_FAMILY, 4)
+   local o = parts.check(name, opts, CONV4_FAMILY)
    local layers, cin = {}, o.in_channels
    for _ = 1, 4 do
       layers[#layers + 1] = conv(cin, o.width, 3, 1, o.bias)
@@ -104,7 +104,7 @@ function M.Conv4:init(opts, name)
       cin = o.width
    end
    layers[#layers + 1] = nn.Flatten{}
-   local map = check_size(name, o, CONV4, 4)
+   local map = check_size(name, o, CONV4)
    local features = o.width * map[1] * map[2]
    local head = parts.head(o, features)
    layers[#layers + 1] = head
@@ -130,9 +130,9 @@ local LENET = { "p", 4, "p" }
 local LENET_FAMILY = { spec = options.extend(parts.IMAGE, { in_channels = 1, size = 28 }),
    heads = { "9%.", "11%." } }
 
-function LENET_FAMILY.check(name, o, level)
-   check_size(name, o, LENET, level + 1)
-   o.size = square(name, o, "size", level + 1)
+function LENET_FAMILY.check(name, o)
+   check_size(name, o, LENET)
+   o.size = square(name, o, "size")
    if not o.num_classes then
       o.embedding = o.embedding or 84
    end
@@ -142,8 +142,8 @@ M.LeNet5 = Sized:extend("LeNet5")
 
 function M.LeNet5:init(opts, name)
    name = name or "models.LeNet5"
-   local o = parts.check(name, opts, LENET_FAMILY, 4)
-   local map = check_size(name, o, LENET, 4)
+   local o = parts.check(name, opts, LENET_FAMILY)
+   local map = check_size(name, o, LENET)
    local layers = { conv(o.in_channels, 6, 5, 2), nn.ReLU{}, pool(), conv(6, 16, 5), nn.ReLU{}, pool(),
       nn.Flatten{}, parts.linear(16 * map[1] * map[2], 120), nn.ReLU{},
       parts.linear(120, o.embedding or 84) }
@@ -169,24 +169,24 @@ local KOCH = { 9, "p", 6, "p", 3, "p", 3 }
 local KOCH_FAMILY = { spec = options.extend(parts.IMAGE, { in_channels = 1, filters = { 64, 128, 128, 256 },
    features = 4096, size = 105 }), heads = { "14%." } }
 
-function KOCH_FAMILY.check(name, o, level)
-   options.check_count(name, o, "features", 1, level + 1)
+function KOCH_FAMILY.check(name, o)
+   options.check_count(name, o, "features", 1)
    if type(o.filters) ~= "table" or #o.filters ~= 4 then
-      error(name .. ": filters must be four integers, got " .. options.text(o.filters), level)
+      core.raise(name .. ": filters must be four integers, got " .. options.text(o.filters))
    end
    for i = 1, 4 do
-      options.check_count(name .. ": filters", o.filters, i, 1, level + 1)
+      options.check_count(name .. ": filters", o.filters, i, 1)
    end
-   check_size(name, o, KOCH, level + 1)
-   o.size = square(name, o, "size", level + 1)
+   check_size(name, o, KOCH)
+   o.size = square(name, o, "size")
 end
 
 M.Koch = Sized:extend("Koch")
 
 function M.Koch:init(opts, name)
    name = name or "models.Koch"
-   local o = parts.check(name, opts, KOCH_FAMILY, 4)
-   local map = check_size(name, o, KOCH, 4)
+   local o = parts.check(name, opts, KOCH_FAMILY)
+   local map = check_size(name, o, KOCH)
    local a, b, c, d = table.unpack(o.filters)
    nn.Sequential.init(self, { conv(o.in_channels, a, 10), nn.ReLU{}, pool(), conv(a, b, 7), nn.ReLU{},
       pool(), conv(b, c, 4), nn.ReLU{}, pool(), conv(c, d, 4), nn.ReLU{}, nn.Flatten{},
@@ -229,14 +229,14 @@ local function of_layer(name, o, key, i, count)
    local value = o[key]
    if type(value) == "table" then
       if #value ~= count then
-         error(("%s: %s must be a number or a list of %d, got %s"):format(name, key, count,
-            options.text(value)), 3)
+         core.raise(("%s: %s must be a number or a list of %d, got %s"):format(name, key, count,
+            options.text(value)))
       end
       value = value[i]
    end
    if type(value) ~= "number" then
-      error(("%s: %s must be a number or a list of %d, got %s"):format(name, key, count,
-         options.text(o[key])), 3)
+      core.raise(("%s: %s must be a number or a list of %d, got %s"):format(name, key, count,
+         options.text(o[key])))
    end
    return value
 end
@@ -253,7 +253,7 @@ end
 function M.koch_parameter_groups(net, opts)
    local name = "models.koch_parameter_groups"
    if not nn.is_module(net) then
-      error(("%s: expected a module, got %s"):format(name, type(net)), 2)
+      core.raise(("%s: expected a module, got %s"):format(name, type(net)))
    end
    local o = options.check(name, opts, { lr = 1e-2, weight_decay = 2e-4 })
    local layers, groups = weighted_layers(net), {}
@@ -273,7 +273,7 @@ end
 function M.koch_schedule(optimizer, opts)
    local name = "models.koch_schedule"
    if type(optimizer) ~= "table" or type(optimizer.param_groups) ~= "table" then
-      error(("%s: expected an optimiser, got %s"):format(name, type(optimizer)), 2)
+      core.raise(("%s: expected an optimiser, got %s"):format(name, type(optimizer)))
    end
    local o = options.check(name, opts, { momentum = 0.9, epochs = 200 })
    options.check_number(name, o, "epochs", 1e-3, math.huge)
@@ -294,16 +294,16 @@ end
 local MLP_FAMILY = { spec = { in_features = options.required, hidden = { 512, 512 },
    embedding = options.optional, num_classes = options.optional, batch_norm = false, dropout = 0.0 } }
 
-function MLP_FAMILY.check(name, o, level)
-   options.check_count(name, o, "in_features", 1, level + 1)
-   options.check_boolean(name, o, "batch_norm", level + 1)
+function MLP_FAMILY.check(name, o)
+   options.check_count(name, o, "in_features", 1)
+   options.check_boolean(name, o, "batch_norm")
    if type(o.hidden) == "number" then
       o.hidden = { o.hidden }
    elseif type(o.hidden) ~= "table" then
-      error(name .. ": hidden must be a list of sizes, got " .. options.text(o.hidden), level)
+      core.raise(name .. ": hidden must be a list of sizes, got " .. options.text(o.hidden))
    end
    for i = 1, #o.hidden do
-      options.check_count(name .. ": hidden", o.hidden, i, 1, level + 1)
+      options.check_count(name .. ": hidden", o.hidden, i, 1)
    end
 end
 
@@ -311,7 +311,7 @@ M.MLP = nn.Sequential:extend("MLP")
 
 function M.MLP:init(opts, name)
    name = name or "models.MLP"
-   local o = parts.check(name, opts, MLP_FAMILY, 4)
+   local o = parts.check(name, opts, MLP_FAMILY)
    local layers, size = { nn.Flatten{} }, o.in_features
    for _, width in ipairs(o.hidden) do
       layers[#layers + 1] = parts.linear(size, width)
@@ -329,10 +329,10 @@ end
 --- x [N,...] with `in_features` values each to [N,out_features].
 function M.MLP:forward(x)
    if not core.is_tensor(x) then
-      error(("%s: expected a tensor, got %s"):format(self.model, type(x)), 2)
+      core.raise(("%s: expected a tensor, got %s"):format(self.model, type(x)))
    elseif x:dim() < 2 or x:numel() ~= x:size(1) * self.in_features then
-      error(("%s: the input must have %d values for each of N, got [%s]"):format(self.model,
-         self.in_features, table.concat(x.shape, ",")), 2)
+      core.raise(("%s: the input must have %d values for each of N, got [%s]"):format(self.model,
+         self.in_features, table.concat(x.shape, ",")))
    end
    return nn.Sequential.forward(self, x)
 end

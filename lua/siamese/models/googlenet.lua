@@ -46,9 +46,9 @@ local FAMILY = { spec = options.extend(parts.IMAGE, { aux_logits = false, transf
    dropout = 0.2, dropout_aux = 0.7 }), heads = { "fc%.", "aux[12]%." },
    extra_heads = { "aux[12]%." } }
 
-function FAMILY.check(name, o, level)
-   options.check_number(name, o, "dropout_aux", 0, 1, level + 1)
-   parts.check_auxiliary(name, o, level + 1)
+function FAMILY.check(name, o)
+   options.check_number(name, o, "dropout_aux", 0, 1)
+   parts.check_auxiliary(name, o)
 end
 
 --- The class behind `models.googlenet`, for subclasses: the stages are `conv1` to `conv3`, `maxpool1` to
@@ -70,7 +70,7 @@ end
 
 function M.GoogLeNet:init(opts, name)
    name = name or "models.GoogLeNet"
-   local o = parts.check(name, opts, FAMILY, 4)
+   local o = parts.check(name, opts, FAMILY)
    self.transform_input = o.transform_input
    self.conv1 = Conv(o.in_channels, 64, 7, 2, 3)
    self.maxpool1 = pool(3)

@@ -183,7 +183,7 @@ end
 
 function M.InceptionV3:init(opts, name)
    name = name or "models.InceptionV3"
-   local o = parts.check(name, opts, FAMILY, 4)
+   local o = parts.check(name, opts, FAMILY)
    self.transform_input = o.transform_input
    make_stem(self, o)
    make_modules(self, o)

@@ -58,7 +58,7 @@ end
 
 function M.MobileNetV1:init(opts, name)
    name = name or "models.MobileNetV1"
-   local o = parts.check(name, opts, FAMILY, 4)
+   local o = parts.check(name, opts, FAMILY)
    local function scaled(channels)
       return math.max(1, math.tointeger(channels * o.width_mult // 1))
    end
@@ -113,7 +113,7 @@ local STAGES = { { 1, 16, 1, 1 }, { 6, 24, 2, 2 }, { 6, 32, 3, 2 }, { 6, 64, 4, 
 
 function M.MobileNetV2:init(opts, name)
    name = name or "models.MobileNetV2"
-   local o = parts.check(name, opts, FAMILY, 4)
+   local o = parts.check(name, opts, FAMILY)
    local cin = parts.make_divisible(32 * o.width_mult)
    local list = { conv_norm(nn.ReLU6, o.in_channels, cin, 3, 2) }
    for _, row in ipairs(STAGES) do

@@ -94,9 +94,9 @@ local BUILDER = { spec = options.extend(parts.IMAGE, { width_mult = 1.0, dropout
    check = parts.check_width, heads = { "classifier%." } }
 local CLASS = { spec = options.extend(BUILDER.spec, { size = options.required }) }
 
-function CLASS.check(name, o, level)
-   parts.check_width(name, o, level + 1)
-   options.check_choice(name, o, "size", { "small", "large" }, level + 1)
+function CLASS.check(name, o)
+   parts.check_width(name, o)
+   options.check_choice(name, o, "size", { "small", "large" })
 end
 
 --- The class behind `models.mobilenet_v3_small` and `_large`, for subclasses: the stages are `features` and
@@ -112,7 +112,7 @@ end
 
 function M.MobileNetV3:init(opts, name)
    name = name or "models.MobileNetV3"
-   local o = parts.check(name, opts, CLASS, 4)
+   local o = parts.check(name, opts, CLASS)
    local plan = PLANS[o.size]
    local function scale(channels)
       return parts.make_divisible(channels * o.width_mult)

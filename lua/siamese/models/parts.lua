@@ -12,23 +12,23 @@ local M = {}
 --- Options of every network of pictures.
 M.IMAGE = { in_channels = 3, embedding = options.optional, num_classes = options.optional }
 
---- Checks a table of options against a family's: { spec =, check = function(name, o, level) }.
+--- Checks a table of options against a family's: { spec =, check = function(name, o) }.
 -- @treturn table a new table
-function M.check(name, opts, family, level)
-   local o = options.check(name, opts, family.spec, level + 1)
+function M.check(name, opts, family)
+   local o = options.check(name, opts, family.spec)
    for _, key in ipairs{ "in_channels", "embedding", "num_classes" } do
       if o[key] ~= nil then
-         options.check_count(name, o, key, 1, level + 1)
+         options.check_count(name, o, key, 1)
       end
    end
    if o.embedding and o.num_classes then
-      error(name .. ": give embedding or num_classes, not both", level)
+      core.raise(name .. ": give embedding or num_classes, not both")
    end
    if o.dropout ~= nil then
-      options.check_number(name, o, "dropout", 0, 1, level + 1)
+      options.check_number(name, o, "dropout", 0, 1)
    end
    if family.check then
-      family.check(name, o, level + 1)
+      family.check(name, o)
    end
    return o
 end
@@ -42,17 +42,17 @@ local function load_weights(net, path, reading, o, family)
 end
 
 --- Takes `weights` out of the options: nil, or the name of a file and options for `weights.load_into`.
-local function take_weights(name, o, level)
+local function take_weights(name, o)
    local path, reading = o.weights, {}
    o.weights = nil
    if type(path) == "table" and path[1] ~= nil then
       reading = options.extend(path, {})
       path, reading[1] = reading[1], nil
-      reading = options.check(name .. ": weights", reading, weights.OPTIONS, level + 1)
-      weights.check_options(name .. ": weights", reading, level + 1)
+      reading = options.check(name .. ": weights", reading, weights.OPTIONS)
+      weights.check_options(name .. ": weights", reading)
    end
    if path ~= nil and (type(path) ~= "string" or path == "") then
-      error(("%s: weights must be the name of a file, got %s"):format(name, options.text(path)), level)
+      core.raise(("%s: weights must be the name of a file, got %s"):format(name, options.text(path)))
    end
    return path, reading
 end
@@ -70,12 +70,12 @@ function M.builder(short, family, make)
    local with_weights = { spec = options.extend(family.spec, { weights = options.optional }),
       check = family.check }
    record.register(name, function(opts)
-      local o = M.check(name, opts, family, 3)
+      local o = M.check(name, opts, family)
       return record.set(make(o, name), name, o)
    end)
    return function(opts)
-      local o = M.check(name, opts, with_weights, 3)
-      local path, reading = take_weights(name, o, 3)
+      local o = M.check(name, opts, with_weights)
+      local path, reading = take_weights(name, o)
       local net = record.set(make(o, name), name, o)
       if not path then
          return net
@@ -185,10 +185,10 @@ function M.make_divisible(channels)
 end
 
 --- MobileNets' multiplier of widths.
-function M.check_width(name, o, level)
-   options.check_number(name, o, "width_mult", 0, 1000, level + 1)
+function M.check_width(name, o)
+   options.check_number(name, o, "width_mult", 0, 1000)
    if o.width_mult == 0 then
-      error(name .. ": width_mult must be above 0", level)
+      core.raise(name .. ": width_mult must be above 0")
    end
 end
 
@@ -238,13 +238,13 @@ end
 -- What the inception networks share
 
 --- Auxiliary heads need classes; `transform_input` three channels.
-function M.check_auxiliary(name, o, level)
-   options.check_boolean(name, o, "aux_logits", level + 1)
-   options.check_boolean(name, o, "transform_input", level + 1)
+function M.check_auxiliary(name, o)
+   options.check_boolean(name, o, "aux_logits")
+   options.check_boolean(name, o, "transform_input")
    if o.aux_logits and not o.num_classes then
-      error(name .. ": aux_logits needs num_classes", level)
+      core.raise(name .. ": aux_logits needs num_classes")
    elseif o.transform_input and o.in_channels ~= 3 then
-      error(name .. ": transform_input needs 3 channels", level)
+      core.raise(name .. ": transform_input needs 3 channels")
    end
 end
 

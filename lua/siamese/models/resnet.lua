@@ -1,6 +1,7 @@
 --- Residual networks (He, Zhang, Ren, Sun 2016: "Deep residual learning for image recognition"), with
 -- torchvision's names. Bottlenecks stride in their 3x3 convolution.
 -- @module siamese.models.resnet
+local core = require "siamese.core"
 local nn = require "siamese.nn"
 local options = require "siamese.options"
 local parts = require "siamese.models.parts"
@@ -70,8 +71,8 @@ function M.Bottleneck:forward(x)
    return nn.conv_norm(self.conv3, self.bn3, h, { residual = shortcut, activation = self.relu })
 end
 
-local function check_residual(name, o, level)
-   options.check_boolean(name, o, "zero_init_residual", level + 1)
+local function check_residual(name, o)
+   options.check_boolean(name, o, "zero_init_residual")
 end
 
 local BUILDER = { spec = options.extend(parts.IMAGE, { zero_init_residual = false }),
@@ -79,17 +80,15 @@ local BUILDER = { spec = options.extend(parts.IMAGE, { zero_init_residual = fals
 local CLASS = { spec = options.extend(BUILDER.spec, { block = options.required,
    layers = options.required }) }
 
-function CLASS.check(name, o, level)
-   check_residual(name, o, level + 1)
+function CLASS.check(name, o)
+   check_residual(name, o)
    if type(o.block) ~= "table" or math.type(o.block.expansion) ~= "integer" then
-      error(name .. ": block must be a class of modules with an expansion, such as models.BasicBlock",
-         level)
+      core.raise(name .. ": block must be a class of modules with an expansion, such as models.BasicBlock")
    elseif type(o.layers) ~= "table" or #o.layers ~= 4 then
-      error(("%s: layers must be four numbers of blocks, got %s"):format(name, options.text(o.layers)),
-         level)
+      core.raise(("%s: layers must be four numbers of blocks, got %s"):format(name, options.text(o.layers)))
    end
    for i = 1, 4 do
-      options.check_count(name .. ": layers", o.layers, i, 1, level + 1)
+      options.check_count(name .. ": layers", o.layers, i, 1)
    end
 end
 
@@ -130,7 +129,7 @@ end
 
 function M.ResNet:init(opts, name)
    name = name or "models.ResNet"
-   local o = parts.check(name, opts, CLASS, 4)
+   local o = parts.check(name, opts, CLASS)
    local cin = 64
    self.conv1 = parts.conv(o.in_channels, cin, 7, 2, 3)
    self.bn1 = parts.norm(cin)

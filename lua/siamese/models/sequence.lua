@@ -21,17 +21,17 @@ local FAMILY = { spec = { in_features = options.required, hidden_size = 64, num_
    bidirectional = false, dropout = 0.0, pool = "last", forget_bias = options.optional,
    embedding = options.optional, num_classes = options.optional }, heads = { "fc%." } }
 
-function FAMILY.check(name, o, level)
+function FAMILY.check(name, o)
    for _, key in ipairs{ "in_features", "hidden_size", "num_layers" } do
-      options.check_count(name, o, key, 1, level + 1)
+      options.check_count(name, o, key, 1)
    end
-   options.check_boolean(name, o, "bidirectional", level + 1)
-   options.check_choice(name, o, "cell", { "lstm", "gru", "rnn" }, level + 1)
-   options.check_choice(name, o, "pool", { "last", "mean", "max" }, level + 1)
+   options.check_boolean(name, o, "bidirectional")
+   options.check_choice(name, o, "cell", { "lstm", "gru", "rnn" })
+   options.check_choice(name, o, "pool", { "last", "mean", "max" })
    if o.forget_bias ~= nil then
-      options.check_number(name, o, "forget_bias", -math.huge, math.huge, level + 1)
+      options.check_number(name, o, "forget_bias", -math.huge, math.huge)
       if o.cell ~= "lstm" then
-         error(name .. ": forget_bias is an LSTM's, cell is '" .. o.cell .. "'", level)
+         core.raise(name .. ": forget_bias is an LSTM's, cell is '" .. o.cell .. "'")
       end
    end
 end
@@ -53,7 +53,7 @@ end
 
 function M.SequenceEncoder:init(opts, name)
    name = name or "models.SequenceEncoder"
-   local o = parts.check(name, opts, FAMILY, 4)
+   local o = parts.check(name, opts, FAMILY)
    self.model, self.in_features, self.pool, self.cell = name, o.in_features, o.pool, o.cell
    self.directions = o.bidirectional and 2 or 1
    self.rnn = CELLS[o.cell]{ input_size = o.in_features, hidden_size = o.hidden_size,
@@ -92,9 +92,9 @@ local function find_lengths(self, x)
    end
    local again = absent:narrow(2, 1, steps - 1):gt(absent:narrow(2, 2, steps - 1))
    if again:sum():item() > 0 then
-      error(self.model .. ": a sequence goes on behind a step that is NaN", 3)
+      core.raise(self.model .. ": a sequence goes on behind a step that is NaN")
    elseif count:max():item() == steps then
-      error(("%s: sequence %d has no steps"):format(self.model, count:argmax():item()), 3)
+      core.raise(("%s: sequence %d has no steps"):format(self.model, count:argmax():item()))
    end
    return steps - count
 end
@@ -126,7 +126,7 @@ end
 -- @tparam[opt] table opts `lengths`: of each sequence, from 1 to T, instead
 function M.SequenceEncoder:forward(x, opts)
    check_input(self, x)
-   local lengths = options.check(self.model, opts, { lengths = options.optional }, 3).lengths
+   local lengths = options.check(self.model, opts, { lengths = options.optional }).lengths
    if lengths == nil then
       lengths = find_lengths(self, x)
    elseif not core.is_tensor(lengths) then
@@ -153,14 +153,14 @@ end)
 
 local function check_sequences(name, list)
    if type(list) ~= "table" or #list == 0 then
-      error(name .. ": expected a list of tensors", 3)
+      core.raise(name .. ": expected a list of tensors")
    end
    for i, t in ipairs(list) do
       if not core.is_tensor(t) then
-         error(("%s: sequence %d is a %s, expected a tensor"):format(name, i, type(t)), 3)
+         core.raise(("%s: sequence %d is a %s, expected a tensor"):format(name, i, type(t)))
       elseif t:dim() ~= 2 or t:size(1) < 1 or t:size(2) ~= list[1]:size(2) then
-         error(("%s: sequence %d must be [T,%s], got [%s]"):format(name, i,
-            i > 1 and tostring(list[1]:size(2)) or "I", table.concat(t.shape, ",")), 3)
+         core.raise(("%s: sequence %d must be [T,%s], got [%s]"):format(name, i,
+            i > 1 and tostring(list[1]:size(2)) or "I", table.concat(t.shape, ",")))
       end
    end
 end

@@ -1,6 +1,7 @@
 --- VGG (Simonyan and Zisserman 2015: "Very deep convolutional networks for large-scale image recognition",
 -- Table 1: configurations A, B, D and E), with torchvision's names.
 -- @module siamese.models.vgg
+local core = require "siamese.core"
 local nn = require "siamese.nn"
 local options = require "siamese.options"
 local parts = require "siamese.models.parts"
@@ -10,14 +11,14 @@ local M = {}
 local BUILDER = { spec = options.extend(parts.IMAGE, { dropout = 0.5 }), heads = { "classifier%." } }
 local CLASS = { spec = options.extend(BUILDER.spec, { layers = options.required, batch_norm = false }) }
 
-function CLASS.check(name, o, level)
-   options.check_boolean(name, o, "batch_norm", level + 1)
+function CLASS.check(name, o)
+   options.check_boolean(name, o, "batch_norm")
    if type(o.layers) ~= "table" or #o.layers == 0 then
-      error(name .. ": layers must be a list of numbers of filters, and \"M\" for pooling", level)
+      core.raise(name .. ": layers must be a list of numbers of filters, and \"M\" for pooling")
    end
    for i, item in ipairs(o.layers) do
       if item ~= "M" then
-         options.check_count(name .. ": layers", o.layers, i, 1, level + 1)
+         options.check_count(name .. ": layers", o.layers, i, 1)
       end
    end
 end
@@ -48,7 +49,7 @@ end
 
 function M.VGG:init(opts, name)
    name = name or "models.VGG"
-   local o = parts.check(name, opts, CLASS, 4)
+   local o = parts.check(name, opts, CLASS)
    local channels, halvings
    self.features, channels, halvings = features(o)
    parts.init_fan_out(self)

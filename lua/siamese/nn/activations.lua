@@ -43,16 +43,16 @@ simple("Hardswish", {}, nil, function(_, x) return F.hardswish(x) end)
 
 --- LeakyReLU{ negative_slope = 0.01 }
 -- @function LeakyReLU
-simple("LeakyReLU", { negative_slope = 0.01 }, function(name, o, level)
-   options.check_number(name, o, "negative_slope", -math.huge, math.huge, level)
+simple("LeakyReLU", { negative_slope = 0.01 }, function(name, o)
+   options.check_number(name, o, "negative_slope", -math.huge, math.huge)
 end, function(self, x)
    return F.leaky_relu(x, self.options.negative_slope)
 end, repr_of("negative_slope"))
 
 --- ELU{ alpha = 1 }: x above 0, alpha (exp(x) - 1) below (Clevert, Unterthiner and Hochreiter 2016, eq. 15).
 -- @function ELU
-simple("ELU", { alpha = 1.0 }, function(name, o, level)
-   options.check_number(name, o, "alpha", -math.huge, math.huge, level)
+simple("ELU", { alpha = 1.0 }, function(name, o)
+   options.check_number(name, o, "alpha", -math.huge, math.huge)
 end, function(self, x)
    return F.elu(x, self.options.alpha)
 end, repr_of("alpha"))
@@ -60,11 +60,11 @@ end, repr_of("alpha"))
 --- Softplus{ beta = 1, threshold = 20 }: log(1 + exp(beta x)) / beta, x itself where beta x is above the
 -- threshold.
 -- @function Softplus
-simple("Softplus", { beta = 1.0, threshold = 20.0 }, function(name, o, level)
-   options.check_number(name, o, "threshold", -math.huge, math.huge, level)
-   options.check_number(name, o, "beta", 0, math.huge, level)
+simple("Softplus", { beta = 1.0, threshold = 20.0 }, function(name, o)
+   options.check_number(name, o, "threshold", -math.huge, math.huge)
+   options.check_number(name, o, "beta", 0, math.huge)
    if o.beta == 0 then
-      error(name .. ": beta must be above 0", level - 1)
+      core.raise(name .. ": beta must be above 0")
    end
 end, function(self, x)
    return F.softplus(x, self.options.beta, self.options.threshold)
@@ -72,8 +72,8 @@ end, repr_of("beta", "threshold"))
 
 --- GELU{ approximate = "none" or "tanh" } (Hendrycks and Gimpel 2016)
 -- @function GELU
-simple("GELU", { approximate = "none" }, function(name, o, level)
-   options.check_choice(name, o, "approximate", { "none", "tanh" }, level)
+simple("GELU", { approximate = "none" }, function(name, o)
+   options.check_choice(name, o, "approximate", { "none", "tanh" })
 end, function(self, x)
    return F.gelu(x, self.options)
 end, repr_of("approximate"))
@@ -90,9 +90,9 @@ end, repr_of("dim"))
 M.PReLU = Module:extend("PReLU")
 
 function M.PReLU:init(opts)
-   local o = options.check("nn.PReLU", opts, { num_parameters = 1, init = 0.25 }, 4)
-   options.check_count("nn.PReLU", o, "num_parameters", 1, 4)
-   options.check_number("nn.PReLU", o, "init", -math.huge, math.huge, 4)
+   local o = options.check("nn.PReLU", opts, { num_parameters = 1, init = 0.25 })
+   options.check_count("nn.PReLU", o, "num_parameters", 1)
+   options.check_number("nn.PReLU", o, "init", -math.huge, math.huge)
    self.options = o
    self.weight = init.constant_(parts.parameter{ o.num_parameters }, o.init)
 end

@@ -2,6 +2,7 @@
 -- PyTorch's are, so that weights go back and forth; in Lua they are seq[1], seq[2], ... and seq[-1] is the
 -- last.
 -- @module siamese.nn.container
+local core = require "siamese.core"
 local Module = require "siamese.nn.module"
 local fusion = require "siamese.nn.fusion"
 
@@ -20,19 +21,19 @@ local function list_class(name)
 
    function class:init(list)
       if type(list) ~= "table" or Module.is_module(list) then
-         error(("nn.%s: expected a table of modules, got %s"):format(name,
-            Module.is_module(list) and "a module" or type(list)), 3)
+         core.raise(("nn.%s: expected a table of modules, got %s"):format(name,
+            Module.is_module(list) and "a module" or type(list)))
       end
       local count = 0
       for key in pairs(list) do
          count = count + 1
          if math.type(key) ~= "integer" then
-            error(("nn.%s: expected a list of modules, got the key '%s'"):format(name, tostring(key)), 3)
+            core.raise(("nn.%s: expected a list of modules, got the key '%s'"):format(name, tostring(key)))
          end
       end
       for i = 1, count do
          if not Module.is_module(list[i]) then
-            error(("nn.%s: element %d is %s, expected a module"):format(name, i, kind_text(list[i])), 3)
+            core.raise(("nn.%s: element %d is %s, expected a module"):format(name, i, kind_text(list[i])))
          end
          self:register_module(tostring(i - 1), list[i])
       end
@@ -55,8 +56,8 @@ local function list_class(name)
          i = count + 1 + i
       end
       if i < 1 or i > count + 1 or (value == nil and i ~= count) then
-         error(value == nil and ("nn.%s: only the last module can be taken out"):format(name)
-            or ("nn.%s: there is no place %d among %d modules"):format(name, i, count), 3)
+         core.raise(value == nil and ("nn.%s: only the last module can be taken out"):format(name)
+            or ("nn.%s: there is no place %d among %d modules"):format(name, i, count))
       end
       return tostring(i - 1)
    end
@@ -64,7 +65,7 @@ local function list_class(name)
    --- Adds a module at the end; returns the container.
    function class:append(module)
       if not Module.is_module(module) then
-         error(("nn.%s:append: got %s, expected a module"):format(name, kind_text(module)), 2)
+         core.raise(("nn.%s:append: got %s, expected a module"):format(name, kind_text(module)))
       end
       self:register_module(tostring(#self:children()), module)
       return self

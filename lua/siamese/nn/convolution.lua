@@ -10,14 +10,14 @@ local M = {}
 local required = options.required
 
 --- Channels and groups that go together.
-local function check_channels(name, o, level)
-   options.check_count(name, o, "in_channels", 1, level + 1)
-   options.check_count(name, o, "out_channels", 1, level + 1)
-   options.check_count(name, o, "groups", 1, level + 1)
-   options.check_boolean(name, o, "bias", level + 1)
+local function check_channels(name, o)
+   options.check_count(name, o, "in_channels", 1)
+   options.check_count(name, o, "out_channels", 1)
+   options.check_count(name, o, "groups", 1)
+   options.check_boolean(name, o, "bias")
    if o.in_channels % o.groups ~= 0 or o.out_channels % o.groups ~= 0 then
-      error(("%s: groups (%d) must divide in_channels (%d) and out_channels (%d)"):format(name,
-         o.groups, o.in_channels, o.out_channels), level)
+      core.raise(("%s: groups (%d) must divide in_channels (%d) and out_channels (%d)"):format(name,
+         o.groups, o.in_channels, o.out_channels))
    end
 end
 
@@ -45,20 +45,20 @@ function M.Conv1d:init(opts)
    local name = "nn.Conv1d"
    local o = options.check(name, opts, { in_channels = required, out_channels = required,
       kernel_size = required, stride = 1, padding = 0, dilation = 1, groups = 1, bias = true,
-      padding_mode = "zeros" }, 4)
-   check_channels(name, o, 4)
+      padding_mode = "zeros" })
+   check_channels(name, o)
    for _, key in ipairs{ "kernel_size", "stride", "dilation" } do
-      options.check_count(name, o, key, 1, 4)
+      options.check_count(name, o, key, 1)
    end
    if type(o.padding) == "string" then
-      options.check_choice(name, o, "padding", { "same", "valid" }, 4)
+      options.check_choice(name, o, "padding", { "same", "valid" })
    else
-      options.check_count(name, o, "padding", 0, 4)
+      options.check_count(name, o, "padding", 0)
    end
-   options.check_choice(name, o, "padding_mode", { "zeros", "reflect", "replicate", "circular" }, 4)
+   options.check_choice(name, o, "padding_mode", { "zeros", "reflect", "replicate", "circular" })
    self.options = o
    local around, mode = parts.padding_apart(name, o, { 1, o.kernel_size }, { 1, o.stride },
-      { 1, o.dilation }, 4)
+      { 1, o.dilation })
    self.around, self.around_mode = around and { around[1], around[2] }, mode
    self.call_options = { stride = o.stride, padding = around and 0 or o.padding, dilation = o.dilation,
       groups = o.groups }
@@ -94,14 +94,14 @@ function M.ConvTranspose2d:init(opts)
    local name = "nn.ConvTranspose2d"
    local o = options.check(name, opts, { in_channels = required, out_channels = required,
       kernel_size = required, stride = 1, padding = 0, output_padding = 0, groups = 1, bias = true,
-      dilation = 1 }, 4)
-   check_channels(name, o, 4)
-   local kernel = options.check_pair(name, o, "kernel_size", 1, 4)
+      dilation = 1 })
+   check_channels(name, o)
+   local kernel = options.check_pair(name, o, "kernel_size", 1)
    self.options = o
    self.kernel = kernel
    self.call_options = { groups = o.groups }
    for key, least in pairs{ stride = 1, padding = 0, output_padding = 0, dilation = 1 } do
-      self.call_options[key] = options.check_pair(name, o, key, least, 4)
+      self.call_options[key] = options.check_pair(name, o, key, least)
    end
    self.weight = parts.parameter{ o.in_channels, o.out_channels // o.groups, kernel[1], kernel[2] }
    if o.bias then
@@ -114,15 +114,15 @@ end
 local function with_size(self, x, size)
    local call, padding = self.call_options, {}
    if type(size) ~= "table" or #size ~= 2 then
-      error("nn.ConvTranspose2d: output_size must be {height, width}, got " .. options.text(size), 3)
+      core.raise("nn.ConvTranspose2d: output_size must be {height, width}, got " .. options.text(size))
    end
    for axis = 1, 2 do
       local least = (x.shape[axis + 2] - 1) * call.stride[axis] - 2 * call.padding[axis]
          + call.dilation[axis] * (self.kernel[axis] - 1) + 1
       local most = least + math.max(call.stride[axis], call.dilation[axis]) - 1
       if math.type(size[axis]) ~= "integer" or size[axis] < least or size[axis] > most then
-         error(("nn.ConvTranspose2d: output_size %d must be from %d to %d, got %s"):format(axis, least,
-            most, tostring(size[axis])), 3)
+         core.raise(("nn.ConvTranspose2d: output_size %d must be from %d to %d, got %s"):format(axis, least,
+            most, tostring(size[axis])))
       end
       padding[axis] = size[axis] - least
    end

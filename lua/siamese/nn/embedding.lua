@@ -20,16 +20,16 @@ M.Embedding = Module:extend("Embedding")
 function M.Embedding:init(opts)
    local name = "nn.Embedding"
    local o = options.check(name, opts, { num_embeddings = options.required,
-      embedding_dim = options.required, padding_idx = options.optional }, 4)
-   options.check_count(name, o, "num_embeddings", 1, 4)
-   options.check_count(name, o, "embedding_dim", 1, 4)
+      embedding_dim = options.required, padding_idx = options.optional })
+   options.check_count(name, o, "num_embeddings", 1)
+   options.check_count(name, o, "embedding_dim", 1)
    self.options = o
    self.weight = init.normal_(parts.parameter{ o.num_embeddings, o.embedding_dim })
    local row, rows = o.padding_idx, o.num_embeddings
    if row ~= nil then
       if math.type(row) ~= "integer" or row == 0 or math.abs(row) > rows then
-         error(("%s: padding_idx must be an integer from 1 to num_embeddings (%d), got %s"):format(name,
-            rows, tostring(row)), 3)
+         core.raise(("%s: padding_idx must be an integer from 1 to num_embeddings (%d), got %s"):format(name,
+            rows, tostring(row)))
       end
       self.padding_idx = row < 0 and rows + 1 + row or row
       init.zeros_(self.weight:detach():select(1, self.padding_idx))

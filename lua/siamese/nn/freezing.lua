@@ -131,8 +131,8 @@ end
 --- The parameters of an entry { pattern, ..., option = value } that no earlier one took, as a group.
 local function take_group(self, number, entry, taken)
    if type(entry) ~= "table" or entry[1] == nil or entry.params ~= nil then
-      error(("parameter_groups: entry %d must be a table of patterns and options, such as "
-         .. "{ \"layer4\", lr = 1e-4 }"):format(number), 3)
+      core.raise(("parameter_groups: entry %d must be a table of patterns and options, such as "
+         .. "{ \"layer4\", lr = 1e-4 }"):format(number))
    end
    local group, patterns = { params = {} }, {}
    for key, value in pairs(entry) do
@@ -150,8 +150,8 @@ local function take_group(self, number, entry, taken)
       end
    end
    if #group.params == 0 then
-      error(("parameter_groups: entry %d ('%s') has nothing that the ones before it left"):format(number,
-         table.concat(patterns, "', '")), 3)
+      core.raise(("parameter_groups: entry %d ('%s') has nothing that the ones before it left"):format(number,
+         table.concat(patterns, "', '")))
    end
    return group
 end
@@ -166,8 +166,8 @@ end
 -- @usage optim.SGD(net:parameter_groups{ { "layer4", lr = 1e-3 }, { "fc", lr = 1e-2 } }, { lr = 1e-4 })
 function Module:parameter_groups(entries)
    if type(entries) ~= "table" or Module.is_module(entries) then
-      error("parameter_groups: expected a list of entries, got "
-         .. (Module.is_module(entries) and "a module" or type(entries)), 2)
+      core.raise("parameter_groups: expected a list of entries, got "
+         .. (Module.is_module(entries) and "a module" or type(entries)))
    end
    local groups, taken, rest = {}, {}, {}
    for i, entry in ipairs(entries) do
@@ -200,7 +200,7 @@ function Module:gradual_unfreezing(opts)
    local o = options.check("gradual_unfreezing", opts, { stages = options.required, every = 1 })
    options.check_count("gradual_unfreezing", o, "every", 1)
    if type(o.stages) ~= "table" or #o.stages == 0 then
-      error("gradual_unfreezing: stages must be a list of patterns, got " .. options.text(o.stages), 2)
+      core.raise("gradual_unfreezing: stages must be a list of patterns, got " .. options.text(o.stages))
    end
    local stages, unfrozen = {}, 0
    for i, stage in ipairs(o.stages) do
@@ -212,7 +212,7 @@ function Module:gradual_unfreezing(opts)
    self:freeze()
    local function thaw(epoch)
       if math.type(epoch) ~= "integer" or epoch < 1 then
-         error("gradual_unfreezing: expected the number of an epoch, from 1, got " .. tostring(epoch), 2)
+         core.raise("gradual_unfreezing: expected the number of an epoch, from 1, got " .. tostring(epoch))
       end
       while unfrozen < math.min(#stages, 1 + (epoch - 1) // o.every) do
          unfrozen = unfrozen + 1

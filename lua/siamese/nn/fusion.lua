@@ -66,7 +66,8 @@ function M.conv_norm(conv, norm, x, fused)
    local activation = fused and fused.activation
    local name, activate = activation, ACTIVATIONS[activation]
    if type(activation) == "string" and not activate then
-      error(("nn.conv_norm: activation must be 'relu', 'relu6' or a module, got '%s'"):format(activation), 2)
+      core.raise(("nn.conv_norm: activation must be 'relu', 'relu6' or a module, got '%s'")
+         :format(activation))
    elseif type(activation) == "table" then
       name, activate = is(activation, "is_activation") and activation.activation or nil, activation
    end

@@ -9,7 +9,7 @@ local M = {}
 --- Runs a change in place outside the graph and returns the tensor.
 local function fill(name, tensor, method, ...)
    if not core.is_tensor(tensor) then
-      error(("nn.init.%s: expected a tensor, got %s"):format(name, type(tensor)), 3)
+      core.raise(("nn.init.%s: expected a tensor, got %s"):format(name, type(tensor)))
    end
    core.no_grad(tensor[method], tensor, ...)
    return tensor
@@ -18,8 +18,8 @@ end
 --- Inputs and outputs of a unit: [out, in, k...] gives in * k and out * k.
 local function fans(name, tensor)
    if not core.is_tensor(tensor) or tensor.ndim < 2 then
-      error(("nn.init.%s: expected a tensor of at least 2 dimensions, got %s"):format(name,
-         core.is_tensor(tensor) and "[" .. table.concat(tensor.shape, ",") .. "]" or type(tensor)), 4)
+      core.raise(("nn.init.%s: expected a tensor of at least 2 dimensions, got %s"):format(name,
+         core.is_tensor(tensor) and "[" .. table.concat(tensor.shape, ",") .. "]" or type(tensor)))
    end
    local shape, area = tensor.shape, 1
    for d = 3, #shape do
@@ -40,10 +40,10 @@ end
 
 local function kaiming_std(name, tensor, opts)
    local title = "nn.init." .. name
-   local o = options.check(title, opts, { a = 0, mode = "fan_in", nonlinearity = "leaky_relu" }, 4)
-   options.check_number(title, o, "a", -math.huge, math.huge, 4)
-   options.check_choice(title, o, "mode", { "fan_in", "fan_out" }, 4)
-   options.check_choice(title, o, "nonlinearity", { "relu", "leaky_relu", "tanh", "sigmoid", "linear" }, 4)
+   local o = options.check(title, opts, { a = 0, mode = "fan_in", nonlinearity = "leaky_relu" })
+   options.check_number(title, o, "a", -math.huge, math.huge)
+   options.check_choice(title, o, "mode", { "fan_in", "fan_out" })
+   options.check_choice(title, o, "nonlinearity", { "relu", "leaky_relu", "tanh", "sigmoid", "linear" })
    local fan_in, fan_out = fans(name, tensor)
    local fan = o.mode == "fan_out" and fan_out or fan_in
    return gain_of(o.nonlinearity, o.a) / math.sqrt(math.max(fan, 1))
@@ -97,10 +97,10 @@ function M.trunc_normal_(tensor, opts)
    end
    options.check_number(name, o, "std", 0, math.huge)
    if o.std == 0 or o.b - o.a < o.std / 10 or o.a - o.mean > 3 * o.std or o.mean - o.b > 3 * o.std then
-      error(("%s: [%g, %g] holds too little of N(%g, %g^2) to draw from"):format(name, o.a, o.b, o.mean,
-         o.std), 2)
+      core.raise(("%s: [%g, %g] holds too little of N(%g, %g^2) to draw from"):format(name, o.a, o.b, o.mean,
+         o.std))
    elseif not core.is_tensor(tensor) then
-      error(("%s: expected a tensor, got %s"):format(name, type(tensor)), 2)
+      core.raise(("%s: expected a tensor, got %s"):format(name, type(tensor)))
    end
    core.no_grad(truncate, tensor, o.mean, o.std, o.a, o.b)
    return tensor
@@ -150,7 +150,7 @@ end
 local function xavier_std(name, tensor, gain)
    local fan_in, fan_out = fans(name, tensor)
    if gain ~= nil and type(gain) ~= "number" then
-      error(("nn.init.%s: gain must be a number, got %s"):format(name, type(gain)), 3)
+      core.raise(("nn.init.%s: gain must be a number, got %s"):format(name, type(gain)))
    end
    return (gain or 1) * math.sqrt(2 / math.max(fan_in + fan_out, 1))
 end

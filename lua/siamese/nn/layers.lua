@@ -28,27 +28,27 @@ function M.Conv2d:init(opts)
    local name = "nn.Conv2d"
    local o = options.check(name, opts, { in_channels = required, out_channels = required,
       kernel_size = required, stride = 1, padding = 0, dilation = 1, groups = 1, bias = true,
-      padding_mode = "zeros" }, 4)
-   options.check_count(name, o, "in_channels", 1, 4)
-   options.check_count(name, o, "out_channels", 1, 4)
-   options.check_count(name, o, "groups", 1, 4)
+      padding_mode = "zeros" })
+   options.check_count(name, o, "in_channels", 1)
+   options.check_count(name, o, "out_channels", 1)
+   options.check_count(name, o, "groups", 1)
    if o.in_channels % o.groups ~= 0 or o.out_channels % o.groups ~= 0 then
-      error(("%s: groups (%d) must divide in_channels (%d) and out_channels (%d)"):format(name,
-         o.groups, o.in_channels, o.out_channels), 4)
+      core.raise(("%s: groups (%d) must divide in_channels (%d) and out_channels (%d)"):format(name,
+         o.groups, o.in_channels, o.out_channels))
    end
-   options.check_boolean(name, o, "bias", 4)
-   local kernel = options.check_pair(name, o, "kernel_size", 1, 4)
+   options.check_boolean(name, o, "bias")
+   local kernel = options.check_pair(name, o, "kernel_size", 1)
    local padding = o.padding
    if type(padding) == "string" then
-      options.check_choice(name, o, "padding", { "same", "valid" }, 4)
+      options.check_choice(name, o, "padding", { "same", "valid" })
    else
-      padding = options.check_pair(name, o, "padding", 0, 4)
+      padding = options.check_pair(name, o, "padding", 0)
    end
    self.options = o
-   options.check_choice(name, o, "padding_mode", { "zeros", "reflect", "replicate", "circular" }, 4)
-   local dilation = options.check_pair(name, o, "dilation", 1, 4)
-   local stride = options.check_pair(name, o, "stride", 1, 4)
-   self.around, self.around_mode = parts.padding_apart(name, o, kernel, stride, dilation, 4)
+   options.check_choice(name, o, "padding_mode", { "zeros", "reflect", "replicate", "circular" })
+   local dilation = options.check_pair(name, o, "dilation", 1)
+   local stride = options.check_pair(name, o, "stride", 1)
+   self.around, self.around_mode = parts.padding_apart(name, o, kernel, stride, dilation)
    self.call_options = { stride = stride, padding = self.around and 0 or padding, dilation = dilation,
       groups = o.groups }
    self.fused_options = {}
@@ -96,10 +96,10 @@ M.Linear = Module:extend("Linear")
 
 function M.Linear:init(opts)
    local o = options.check("nn.Linear", opts, { in_features = required, out_features = required,
-      bias = true }, 4)
-   options.check_count("nn.Linear", o, "in_features", 1, 4)
-   options.check_count("nn.Linear", o, "out_features", 1, 4)
-   options.check_boolean("nn.Linear", o, "bias", 4)
+      bias = true })
+   options.check_count("nn.Linear", o, "in_features", 1)
+   options.check_count("nn.Linear", o, "out_features", 1)
+   options.check_boolean("nn.Linear", o, "bias")
    self.options = o
    self.weight = parameter{ o.out_features, o.in_features }
    if o.bias then
@@ -122,12 +122,12 @@ local BATCH_NORM = { num_features = required, eps = 1e-5, momentum = 0.1, affine
 
 local function init_batch_norm(self, opts)
    local name = "nn." .. self.__name
-   local o = options.check(name, opts, BATCH_NORM, 4)
-   options.check_count(name, o, "num_features", 1, 4)
-   options.check_number(name, o, "eps", 0, math.huge, 4)
-   options.check_number(name, o, "momentum", 0, 1, 4)
-   options.check_boolean(name, o, "affine", 4)
-   options.check_boolean(name, o, "track_running_stats", 4)
+   local o = options.check(name, opts, BATCH_NORM)
+   options.check_count(name, o, "num_features", 1)
+   options.check_number(name, o, "eps", 0, math.huge)
+   options.check_number(name, o, "momentum", 0, 1)
+   options.check_boolean(name, o, "affine")
+   options.check_boolean(name, o, "track_running_stats")
    self.options = o
    if o.affine then
       self.weight = core.ones({ o.num_features }, { requires_grad = true })
@@ -162,10 +162,10 @@ local function batch_norm(name, dims)
    class.extra_repr = repr_batch_norm
    function class:forward(x, fused)
       if not core.is_tensor(x) then
-         error(("nn.%s: expected a tensor, got %s"):format(name, type(x)), 2)
+         core.raise(("nn.%s: expected a tensor, got %s"):format(name, type(x)))
       elseif not dims[x.ndim] then
-         error(("nn.%s: input must be %s, got [%s]"):format(name, dims.text,
-            table.concat(x.shape, ",")), 2)
+         core.raise(("nn.%s: input must be %s, got [%s]"):format(name, dims.text,
+            table.concat(x.shape, ",")))
       end
       return forward_batch_norm(self, x, fused)
    end
@@ -191,16 +191,16 @@ M.LayerNorm = Module:extend("LayerNorm")
 
 function M.LayerNorm:init(opts)
    local o = options.check("nn.LayerNorm", opts, { normalized_shape = required, eps = 1e-5,
-      elementwise_affine = true }, 4)
+      elementwise_affine = true })
    local shape = type(o.normalized_shape) == "table" and o.normalized_shape or { o.normalized_shape }
    for i = 1, math.max(1, #shape) do
       if math.type(shape[i]) ~= "integer" or shape[i] < 1 then
-         error("nn.LayerNorm: normalized_shape must be a positive integer or a table of such, got "
-            .. options.text(o.normalized_shape), 4)
+         core.raise("nn.LayerNorm: normalized_shape must be a positive integer or a table of such, got "
+            .. options.text(o.normalized_shape))
       end
    end
-   options.check_number("nn.LayerNorm", o, "eps", 0, math.huge, 4)
-   options.check_boolean("nn.LayerNorm", o, "elementwise_affine", 4)
+   options.check_number("nn.LayerNorm", o, "eps", 0, math.huge)
+   options.check_boolean("nn.LayerNorm", o, "elementwise_affine")
    self.options = o
    self.shape = table.move(shape, 1, #shape, 1, {})
    self.eps = o.eps
@@ -220,23 +220,23 @@ function M.LayerNorm:extra_repr()
 end
 
 --- Dropout{ p = 0.5 } (Srivastava et al. 2014): nothing in evaluation.
-simple("Dropout", { p = 0.5 }, function(name, o, level)
-   options.check_number(name, o, "p", 0, 1, level)
+simple("Dropout", { p = 0.5 }, function(name, o)
+   options.check_number(name, o, "p", 0, 1)
 end, function(self, x)
    return F.dropout(x, self.options.p, self.training)
 end, repr_of("p"))
 
-local function check_pool(name, o, level)
-   options.check_pair(name, o, "kernel_size", 1, level)
-   options.check_pair(name, o, "padding", 0, level)
+local function check_pool(name, o)
+   options.check_pair(name, o, "kernel_size", 1)
+   options.check_pair(name, o, "padding", 0)
    for _, key in ipairs{ "stride", "dilation" } do
       if o[key] ~= nil then
-         options.check_pair(name, o, key, 1, level)
+         options.check_pair(name, o, key, 1)
       end
    end
    for _, key in ipairs{ "ceil_mode", "count_include_pad" } do
       if o[key] ~= nil then
-         options.check_boolean(name, o, key, level)
+         options.check_boolean(name, o, key)
       end
    end
 end
@@ -255,17 +255,17 @@ simple("AvgPool2d", options.extend(POOL, { count_include_pad = true }), check_po
 end, repr_of("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"))
 
 --- AdaptiveAvgPool2d{ output_size = } (an integer or {height, width}; 1 is global average pooling)
-simple("AdaptiveAvgPool2d", { output_size = required }, function(name, o, level)
-   options.check_pair(name, o, "output_size", 1, level)
+simple("AdaptiveAvgPool2d", { output_size = required }, function(name, o)
+   options.check_pair(name, o, "output_size", 1)
 end, function(self, x)
    return F.adaptive_avg_pool2d(x, self.options.output_size)
 end, repr_of("output_size"))
 
 --- Flatten{ start_dim = 2, end_dim = -1 }
 -- @function Flatten
-simple("Flatten", { start_dim = 2, end_dim = -1 }, function(name, o, level)
+simple("Flatten", { start_dim = 2, end_dim = -1 }, function(name, o)
    for _, key in ipairs{ "start_dim", "end_dim" } do
-      check_dim(name, { dim = o[key] }, level + 1)
+      check_dim(name, { dim = o[key] })
    end
 end, function(self, x)
    return x:flatten(self.options.start_dim, self.options.end_dim)
@@ -273,9 +273,9 @@ end, repr_of("start_dim", "end_dim"))
 
 --- L2Normalize{ dim = 2, eps = 1e-12 }: unit Euclidean length.
 -- @function L2Normalize
-simple("L2Normalize", { dim = 2, eps = 1e-12 }, function(name, o, level)
-   check_dim(name, o, level + 1)
-   options.check_number(name, o, "eps", 0, math.huge, level)
+simple("L2Normalize", { dim = 2, eps = 1e-12 }, function(name, o)
+   check_dim(name, o)
+   options.check_number(name, o, "eps", 0, math.huge)
 end, function(self, x)
    return F.normalize(x, self.options.dim, self.options.eps)
 end, repr_of("dim"))

@@ -93,13 +93,13 @@ local function contains(module, wanted)
    return false
 end
 
---- Whether a tracked field may be named so and hold that; raises at the caller's caller's caller.
+--- Whether a tracked field may be named so and hold that; raises if not.
 local function check_tracked(self, name, value, kind)
    if math.type(name) ~= "integer" and (type(name) ~= "string" or name:find(".", 1, true)) then
-      error(("%s: the name of a %s must be a string without dots, got '%s'"):format(class_name(self),
-         kind, tostring(name)), 4)
+      core.raise(("%s: the name of a %s must be a string without dots, got '%s'"):format(class_name(self),
+         kind, tostring(name)))
    elseif kind == "module" and contains(value, self) then
-      error(("%s.%s: a module cannot contain itself"):format(class_name(self), name), 4)
+      core.raise(("%s.%s: a module cannot contain itself"):format(class_name(self), name))
    end
 end
 
@@ -126,8 +126,8 @@ local function assign(self, name, value)
    if (before == "buffer" or before == "parameter") and is_tensor(value) then
       kind = before
    elseif before and not kind and value ~= nil then
-      error(("%s.%s is a %s; a %s cannot take its place"):format(class_name(self), name, before,
-         type(value)), 2)
+      core.raise(("%s.%s is a %s; a %s cannot take its place"):format(class_name(self), name, before,
+         type(value)))
    end
    track(self, name, value, kind)
 end
@@ -168,7 +168,7 @@ end
 -- @treturn table the class
 function Module:extend(name)
    if type(name) ~= "string" then
-      error("Module:extend: expected a name, got " .. type(name), 2)
+      core.raise("Module:extend: expected a name, got " .. type(name))
    end
    local class = setmetatable({ __name = name }, { __index = self, __call = construct,
       __name = name, __tostring = function()
@@ -201,9 +201,9 @@ end
 -- @treturn tensor
 function Module.Parameter(tensor)
    if not is_tensor(tensor) then
-      error("nn.Parameter: expected a tensor, got " .. type(tensor), 2)
+      core.raise("nn.Parameter: expected a tensor, got " .. type(tensor))
    elseif tensor.dtype ~= "float32" then
-      error("nn.Parameter: only float32 tensors can be trained, got " .. tensor.dtype, 2)
+      core.raise("nn.Parameter: only float32 tensors can be trained, got " .. tensor.dtype)
    end
    return tensor:detach():requires_grad_()
 end
@@ -213,7 +213,7 @@ end
 -- @tparam tensor tensor
 function Module:register_buffer(name, tensor)
    if not is_tensor(tensor) then
-      error(("%s:register_buffer: expected a tensor, got %s"):format(class_name(self), type(tensor)), 2)
+      core.raise(("%s:register_buffer: expected a tensor, got %s"):format(class_name(self), type(tensor)))
    end
    track(self, name, tensor:detach(), "buffer")
 end
@@ -223,13 +223,13 @@ end
 -- @tparam Module module
 function Module:register_module(name, module)
    if not Module.is_module(module) then
-      error(("%s:register_module: expected a module, got %s"):format(class_name(self), type(module)), 2)
+      core.raise(("%s:register_module: expected a module, got %s"):format(class_name(self), type(module)))
    end
    track(self, name, module, "module")
 end
 
 function Module:forward() -- luacheck: ignore self
-   error(class_name(self) .. " has no forward method", 2)
+   core.raise(class_name(self) .. " has no forward method")
 end
 
 --- Children in order. The list is the module's own: do not change it.
@@ -444,8 +444,8 @@ function Module:load_state_dict(state, opts)
    local o = options.check("load_state_dict", opts, { strict = true })
    options.check_boolean("load_state_dict", o, "strict")
    if type(state) ~= "table" or Module.is_module(state) then
-      error("load_state_dict: expected a table of tensors, got "
-         .. (Module.is_module(state) and "a module (give its state_dict())" or type(state)), 2)
+      core.raise("load_state_dict: expected a table of tensors, got "
+         .. (Module.is_module(state) and "a module (give its state_dict())" or type(state)))
    end
    local own = self:state_dict()
    local missing, unexpected, misfits = compare(own, state)
@@ -458,7 +458,7 @@ function Module:load_state_dict(state, opts)
    end
    table.move(misfits, 1, #misfits, #lines + 1, lines)
    if #lines > 0 then
-      error("load_state_dict of " .. class_name(self) .. ":\n  " .. table.concat(lines, "\n  "), 2)
+      core.raise("load_state_dict of " .. class_name(self) .. ":\n  " .. table.concat(lines, "\n  "))
    end
    for name, tensor in pairs(own) do
       if state[name] ~= nil then
@@ -473,7 +473,7 @@ end
 -- @usage net:apply(function(m) if m.bias then nn.init.zeros_(m.bias) end end)
 function Module:apply(fn)
    if type(fn) ~= "function" then
-      error("apply: expected a function, got " .. type(fn), 2)
+      core.raise("apply: expected a function, got " .. type(fn))
    end
    walk(self, fn, "", {})
    return self

@@ -19,14 +19,14 @@ M.GroupNorm = Module:extend("GroupNorm")
 function M.GroupNorm:init(opts)
    local name = "nn.GroupNorm"
    local o = options.check(name, opts, { num_groups = required, num_channels = required, eps = 1e-5,
-      affine = true }, 4)
-   options.check_count(name, o, "num_groups", 1, 4)
-   options.check_count(name, o, "num_channels", 1, 4)
-   options.check_number(name, o, "eps", 0, math.huge, 4)
-   options.check_boolean(name, o, "affine", 4)
+      affine = true })
+   options.check_count(name, o, "num_groups", 1)
+   options.check_count(name, o, "num_channels", 1)
+   options.check_number(name, o, "eps", 0, math.huge)
+   options.check_boolean(name, o, "affine")
    if o.num_channels % o.num_groups ~= 0 then
-      error(("%s: num_groups (%d) must divide num_channels (%d)"):format(name, o.num_groups,
-         o.num_channels), 3)
+      core.raise(("%s: num_groups (%d) must divide num_channels (%d)"):format(name, o.num_groups,
+         o.num_channels))
    end
    self.options = o
    if o.affine then
@@ -38,8 +38,8 @@ end
 function M.GroupNorm:forward(x)
    local o = self.options
    if core.is_tensor(x) and x.ndim >= 2 and x.shape[2] ~= o.num_channels then
-      error(("nn.GroupNorm: input [%s] has %d channels, num_channels is %d"):format(
-         table.concat(x.shape, ","), x.shape[2], o.num_channels), 2)
+      core.raise(("nn.GroupNorm: input [%s] has %d channels, num_channels is %d"):format(
+         table.concat(x.shape, ","), x.shape[2], o.num_channels))
    end
    return F.group_norm(x, o.num_groups, self.weight, self.bias, o.eps)
 end
@@ -55,12 +55,12 @@ local function instance_norm(name, ndim, layout)
    function class:init(opts)
       local title = "nn." .. name
       local o = options.check(title, opts, { num_features = required, eps = 1e-5, momentum = 0.1,
-         affine = false, track_running_stats = false }, 4)
-      options.check_count(title, o, "num_features", 1, 4)
-      options.check_number(title, o, "eps", 0, math.huge, 4)
-      options.check_number(title, o, "momentum", 0, 1, 4)
-      options.check_boolean(title, o, "affine", 4)
-      options.check_boolean(title, o, "track_running_stats", 4)
+         affine = false, track_running_stats = false })
+      options.check_count(title, o, "num_features", 1)
+      options.check_number(title, o, "eps", 0, math.huge)
+      options.check_number(title, o, "momentum", 0, 1)
+      options.check_boolean(title, o, "affine")
+      options.check_boolean(title, o, "track_running_stats")
       self.options = o
       if o.affine then
          self.weight = core.ones({ o.num_features }, { requires_grad = true })
@@ -76,10 +76,10 @@ local function instance_norm(name, ndim, layout)
    function class:forward(x)
       local o = self.options
       if not core.is_tensor(x) then
-         error(("nn.%s: expected a tensor, got %s"):format(name, type(x)), 2)
+         core.raise(("nn.%s: expected a tensor, got %s"):format(name, type(x)))
       elseif x.ndim ~= ndim or x.shape[2] ~= o.num_features then
-         error(("nn.%s: input must be %s with C = %d, got [%s]"):format(name, layout, o.num_features,
-            table.concat(x.shape, ",")), 2)
+         core.raise(("nn.%s: input must be %s with C = %d, got [%s]"):format(name, layout, o.num_features,
+            table.concat(x.shape, ",")))
       end
       return F.instance_norm(x, self.running_mean, self.running_var, self.weight, self.bias,
          { use_input_stats = self.training or not o.track_running_stats, momentum = o.momentum,
@@ -109,10 +109,10 @@ M.InstanceNorm1d = instance_norm("InstanceNorm1d", 3, "[N,C,L]")
 -- channels (Krizhevsky, Sutskever and Hinton 2012, section 3.3); as in PyTorch alpha is divided by size.
 -- @function LocalResponseNorm
 parts.simple(M, "LocalResponseNorm", { size = required, alpha = 1e-4, beta = 0.75, k = 1.0 },
-   function(name, o, level)
-      options.check_count(name, o, "size", 1, level)
+   function(name, o)
+      options.check_count(name, o, "size", 1)
       for _, key in ipairs{ "alpha", "beta", "k" } do
-         options.check_number(name, o, key, -math.huge, math.huge, level)
+         options.check_number(name, o, key, -math.huge, math.huge)
       end
    end, function(self, x)
       local o = self.options

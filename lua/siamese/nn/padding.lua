@@ -9,22 +9,22 @@ local parts = require "siamese.nn.parts"
 local F = core.F
 local M = {}
 
---- options.padding as a list of 2 * dims sizes; raises at `level`.
-local function sizes(name, o, dims, level)
+--- options.padding as a list of 2 * dims sizes; raises for what is none.
+local function sizes(name, o, dims)
    local value, list = o.padding, {}
    local given = type(value) == "table" and value
    for i = 1, math.max(2 * dims, given and #given or 0) do
       list[i] = not given and value or given[i]
       if math.type(list[i]) ~= "integer" or i > 2 * dims then
-         error(("%s: padding must be an integer or a table of %d such, got %s"):format(name, 2 * dims,
-            options.text(value)), level)
+         core.raise(("%s: padding must be an integer or a table of %d such, got %s"):format(name, 2 * dims,
+            options.text(value)))
       end
    end
    return list
 end
 
 local function repr(self)
-   local list = table.concat(sizes("", self.options, self.axes, 2), ", ")
+   local list = table.concat(sizes("", self.options, self.axes), ", ")
    return self.options.value and ("padding=(%s), value=%g"):format(list, self.options.value)
       or ("padding=(%s)"):format(list)
 end
@@ -32,19 +32,19 @@ end
 local function padding(kind, dims, mode, spec)
    local name = ("%sPad%dd"):format(kind, dims)
    local class = parts.simple(M, name, options.extend({ padding = options.required }, spec or {}),
-      function(title, o, level)
-         sizes(title, o, dims, level)
+      function(title, o)
+         sizes(title, o, dims)
          if spec then
-            options.check_number(title, o, "value", -math.huge, math.huge, level)
+            options.check_number(title, o, "value", -math.huge, math.huge)
          end
       end, function(self, x)
          if not core.is_tensor(x) then
-            error(("nn.%s: expected a tensor, got %s"):format(name, type(x)), 2)
+            core.raise(("nn.%s: expected a tensor, got %s"):format(name, type(x)))
          elseif x.ndim ~= dims + 2 then
-            error(("nn.%s: input must be %s, got [%s]"):format(name, dims == 1 and "[N,C,L]" or "[N,C,H,W]",
-               table.concat(x.shape, ",")), 2)
+            core.raise(("nn.%s: input must be %s, got [%s]"):format(name,
+               dims == 1 and "[N,C,L]" or "[N,C,H,W]", table.concat(x.shape, ",")))
          end
-         return F.pad(x, sizes(name, self.options, dims, 2), mode, self.options.value)
+         return F.pad(x, sizes(name, self.options, dims), mode, self.options.value)
       end, repr)
    class.axes = dims
 end

@@ -39,15 +39,15 @@ function M.padding_around(padding, kernel, dilation)
 end
 
 --- What a convolution has to pad its input with before the op, which itself puts as many zeros ahead as
--- behind: nil, or what F.pad wants and its mode. Raises at `level` for "same" and steps that make it less.
+-- behind: nil, or what F.pad wants and its mode. Raises for "same" and steps that make it less.
 -- @tparam table o the layer's options; `padding` a string or {height, width}
 -- @tparam {int,int} kernel
 -- @tparam {int,int} stride
 -- @tparam {int,int} dilation
-function M.padding_apart(name, o, kernel, stride, dilation, level)
+function M.padding_apart(name, o, kernel, stride, dilation)
    local same = o.padding == "same"
    if same and (stride[1] ~= 1 or stride[2] ~= 1) then
-      error(("%s: padding 'same' needs stride 1, got %s"):format(name, options.text(o.stride)), level)
+      core.raise(("%s: padding 'same' needs stride 1, got %s"):format(name, options.text(o.stride)))
    end
    local odd = dilation[1] * (kernel[1] - 1) % 2 + dilation[2] * (kernel[2] - 1) % 2
    if o.padding_mode == "zeros" and not (same and odd > 0) then
@@ -59,10 +59,10 @@ function M.padding_apart(name, o, kernel, stride, dilation, level)
 end
 
 --- Raises unless o.dim is the number of a dimension.
-function M.check_dim(name, o, level)
+function M.check_dim(name, o)
    if math.type(o.dim) ~= "integer" or o.dim == 0 then
-      error(("%s: dim must be an integer (the first is 1, the last -1), got %s"):format(name,
-         options.text(o.dim)), level - 1)
+      core.raise(("%s: dim must be an integer (the first is 1, the last -1), got %s"):format(name,
+         options.text(o.dim)))
    end
 end
 
@@ -81,14 +81,13 @@ function M.repr_of(...)
 end
 
 --- Adds to `layers` a layer without parameters: a function of the input and the options, which
--- `check(name, options, level)` has seen; level is for the functions of siamese.options, one less for its
--- own errors.
+-- `check(name, options)` has seen.
 function M.simple(layers, name, spec, check, forward, repr)
    local class = Module:extend(name)
    function class:init(opts)
-      self.options = options.check("nn." .. name, opts, spec, 4)
+      self.options = options.check("nn." .. name, opts, spec)
       if check then
-         check("nn." .. name, self.options, 5)
+         check("nn." .. name, self.options)
       end
    end
    class.forward = forward

@@ -11,23 +11,23 @@ local M = {}
 
 --- AdaptiveMaxPool2d{ output_size = } (an integer or {height, width}; 1 is global maximum pooling)
 -- @function AdaptiveMaxPool2d
-parts.simple(M, "AdaptiveMaxPool2d", { output_size = options.required }, function(name, o, level)
-   options.check_pair(name, o, "output_size", 1, level)
+parts.simple(M, "AdaptiveMaxPool2d", { output_size = options.required }, function(name, o)
+   options.check_pair(name, o, "output_size", 1)
 end, function(self, x)
    return F.adaptive_max_pool2d(x, self.options.output_size)
 end, parts.repr_of("output_size"))
 
-local function check_pool(name, o, level)
-   options.check_count(name, o, "kernel_size", 1, level)
-   options.check_count(name, o, "padding", 0, level)
+local function check_pool(name, o)
+   options.check_count(name, o, "kernel_size", 1)
+   options.check_count(name, o, "padding", 0)
    for _, key in ipairs{ "stride", "dilation" } do
       if o[key] ~= nil then
-         options.check_count(name, o, key, 1, level)
+         options.check_count(name, o, key, 1)
       end
    end
    for _, key in ipairs{ "ceil_mode", "count_include_pad" } do
       if o[key] ~= nil then
-         options.check_boolean(name, o, key, level)
+         options.check_boolean(name, o, key)
       end
    end
 end
@@ -55,8 +55,8 @@ parts.simple(M, "AvgPool1d", options.extend(POOL, { count_include_pad = true }),
 for _, kind in ipairs{ "Avg", "Max" } do
    local f = F[("adaptive_%s_pool1d"):format(kind:lower())]
    parts.simple(M, ("Adaptive%sPool1d"):format(kind), { output_size = options.required },
-      function(name, o, level)
-         options.check_count(name, o, "output_size", 1, level)
+      function(name, o)
+         options.check_count(name, o, "output_size", 1)
       end, function(self, x)
          return f(x, self.options.output_size)
       end, parts.repr_of("output_size"))
@@ -71,11 +71,11 @@ end
 M.GeM = Module:extend("GeM")
 
 function M.GeM:init(opts)
-   local o = options.check("nn.GeM", opts, { p = 3, eps = 1e-6 }, 4)
-   options.check_number("nn.GeM", o, "p", -math.huge, math.huge, 4)
-   options.check_number("nn.GeM", o, "eps", 0, math.huge, 4)
+   local o = options.check("nn.GeM", opts, { p = 3, eps = 1e-6 })
+   options.check_number("nn.GeM", o, "p", -math.huge, math.huge)
+   options.check_number("nn.GeM", o, "eps", 0, math.huge)
    if o.p == 0 then
-      error("nn.GeM: p must not be 0", 3)
+      core.raise("nn.GeM: p must not be 0")
    end
    self.options = o
    self.p = init.constant_(parts.parameter{ 1 }, o.p)

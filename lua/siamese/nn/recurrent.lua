@@ -31,18 +31,18 @@ end
 local MOST_LAYERS = 1000 -- of a file that lies, all would be made before its weights are missed
 
 local function check_options(name, o)
-   options.check_count(name, o, "input_size", 1, 5)
-   options.check_count(name, o, "hidden_size", 1, 5)
-   options.check_count(name, o, "num_layers", 1, 5)
+   options.check_count(name, o, "input_size", 1)
+   options.check_count(name, o, "hidden_size", 1)
+   options.check_count(name, o, "num_layers", 1)
    if o.num_layers > MOST_LAYERS then
-      error(("%s: num_layers must be at most %d, got %d"):format(name, MOST_LAYERS, o.num_layers), 4)
+      core.raise(("%s: num_layers must be at most %d, got %d"):format(name, MOST_LAYERS, o.num_layers))
    end
-   options.check_number(name, o, "dropout", 0, 1, 5)
+   options.check_number(name, o, "dropout", 0, 1)
    for _, key in ipairs{ "bias", "batch_first", "bidirectional" } do
-      options.check_boolean(name, o, key, 5)
+      options.check_boolean(name, o, key)
    end
    if o.nonlinearity ~= nil then
-      options.check_choice(name, o, "nonlinearity", { "tanh", "relu" }, 5)
+      options.check_choice(name, o, "nonlinearity", { "tanh", "relu" })
    end
 end
 
@@ -79,7 +79,7 @@ local function check_state(self, name, state, n, single)
    if state == nil then
       return nil
    elseif not core.is_tensor(state) then
-      error(("nn.%s: %s must be a tensor, got %s"):format(self.__name, name, type(state)), 4)
+      core.raise(("nn.%s: %s must be a tensor, got %s"):format(self.__name, name, type(state)))
    end
    local given = single and state.ndim == 2 and state:unsqueeze(2) or state
    local wanted = { #self.runs, n, o.hidden_size }
@@ -87,8 +87,8 @@ local function check_state(self, name, state, n, single)
       if single then
          table.remove(wanted, 2)
       end
-      error(("nn.%s: %s must be [%s], got %s"):format(self.__name, name, table.concat(wanted, ","),
-         shape_text(state)), 4)
+      core.raise(("nn.%s: %s must be [%s], got %s"):format(self.__name, name, table.concat(wanted, ","),
+         shape_text(state)))
    end
    return given
 end
@@ -98,7 +98,7 @@ local function states_of(self, state, n, single)
    local h, c = state, nil
    if self.kind == "lstm" and state ~= nil then
       if type(state) ~= "table" then
-         error("nn.LSTM: the state must be a table {h0, c0}, got " .. type(state), 3)
+         core.raise("nn.LSTM: the state must be a table {h0, c0}, got " .. type(state))
       end
       h, c = state[1], state[2]
    end
@@ -109,12 +109,12 @@ end
 local function check_input(self, x)
    local o = self.options
    if not core.is_tensor(x) then
-      error(("nn.%s: expected a tensor, got %s"):format(self.__name, type(x)), 3)
+      core.raise(("nn.%s: expected a tensor, got %s"):format(self.__name, type(x)))
    end
    local single = x.ndim == 2
    if (x.ndim ~= 3 and not single) or x.shape[x.ndim] ~= o.input_size then
-      error(("nn.%s: input must be %s or [T,I] with I = %d, got %s"):format(self.__name,
-         o.batch_first and "[N,T,I]" or "[T,N,I]", o.input_size, shape_text(x)), 3)
+      core.raise(("nn.%s: input must be %s or [T,I] with I = %d, got %s"):format(self.__name,
+         o.batch_first and "[N,T,I]" or "[T,N,I]", o.input_size, shape_text(x)))
    elseif single then
       x = x:unsqueeze(o.batch_first and 1 or 2)
    end
@@ -138,7 +138,7 @@ end
 local function forward(self, x, state, opts)
    local o = self.options
    local lengths = opts ~= nil and options.check("nn." .. self.__name, opts,
-      { lengths = options.optional }, 4).lengths or nil
+      { lengths = options.optional }).lengths or nil
    local input, n, single = check_input(self, x)
    local h0, c0 = states_of(self, state, n, single)
    local call, h, c = { batch_first = o.batch_first, lengths = lengths }, {}, {}
@@ -163,7 +163,7 @@ local function recurrent(name, gates, kind_of, spec)
    function class:init(opts)
       local o = options.check("nn." .. name, opts, options.extend({ input_size = options.required,
          hidden_size = options.required, num_layers = 1, bias = true, batch_first = false, dropout = 0,
-         bidirectional = false }, spec), 4)
+         bidirectional = false }, spec))
       check_options("nn." .. name, o)
       self.options = o
       self.kind = kind_of(o)

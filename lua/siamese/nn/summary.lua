@@ -86,12 +86,12 @@ local function example_inputs(input)
 end
 
 local function check_options(opts)
-   local o = options.check("summary", opts, { input = options.required, depth = options.optional }, 4)
+   local o = options.check("summary", opts, { input = options.required, depth = options.optional })
    if not core.is_tensor(o.input) and (type(o.input) ~= "table" or Module.is_module(o.input)) then
-      error("summary: input must be a shape such as {1, 1, 28, 28}, got " .. options.text(o.input), 3)
+      core.raise("summary: input must be a shape such as {1, 1, 28, 28}, got " .. options.text(o.input))
    end
    if o.depth ~= nil then
-      options.check_count("summary", o, "depth", 0, 4)
+      options.check_count("summary", o, "depth", 0)
    end
    return o
 end

@@ -42,8 +42,8 @@ M.PREPROCESS = "siamese.preprocess"
 
 local function check_path(path)
    if type(path) ~= "string" or path == "" or path:find("\0", 1, true) then
-      error(("%s: path must be the name of a file, got %s"):format(NAME,
-         type(path) == "string" and ("%q"):format(path) or type(path)), 3)
+      core.raise(("%s: path must be the name of a file, got %s"):format(NAME,
+         type(path) == "string" and ("%q"):format(path) or type(path)))
    end
 end
 
@@ -67,14 +67,14 @@ local function check_input(o)
       fits = fits and (is_shape(item) or core.is_tensor(item) and item:numel() > 0)
    end
    if not fits then
-      error(("%s: input must be a shape such as {1, 3, 224, 224}, a tensor, or a list of such, got %s")
-         :format(NAME, options.text(o.input)), 3)
+      core.raise(("%s: input must be a shape such as {1, 3, 224, 224}, a tensor, or a list of such, got %s")
+         :format(NAME, options.text(o.input)))
    end
    for _, item in ipairs(list) do
       local shape = core.is_tensor(item) and item.shape or item
       if o.dynamic_batch and #shape < o.batch_dim then
-         error(("%s: batch_dim is %d, and an input has the shape {%s}"):format(NAME, o.batch_dim,
-            table.concat(shape, ", ")), 3)
+         core.raise(("%s: batch_dim is %d, and an input has the shape {%s}"):format(NAME, o.batch_dim,
+            table.concat(shape, ", ")))
       end
    end
    return list
@@ -82,8 +82,8 @@ end
 
 local function check_text(what, text)
    if type(text) ~= "string" or not utf8.len(text) then
-      error(("%s: %s must be strings of UTF-8, got %s"):format(NAME, what,
-         type(text) == "string" and ("%q"):format(text) or type(text)), 3)
+      core.raise(("%s: %s must be strings of UTF-8, got %s"):format(NAME, what,
+         type(text) == "string" and ("%q"):format(text) or type(text)))
    end
 end
 
@@ -91,15 +91,15 @@ end
 local function check_names(o, key, first, count)
    local list, seen = o[key] or {}, {}
    if type(list) ~= "table" or o[key] and #list ~= count then
-      error(("%s: %s must be a list of %d name%s, got %s"):format(NAME, key, count, count == 1 and "" or "s",
-         options.text(list)), 3)
+      core.raise(("%s: %s must be a list of %d name%s, got %s"):format(NAME, key, count,
+         count == 1 and "" or "s", options.text(list)))
    end
    local names = {}
    for i = 1, count do
       names[i] = o[key] and list[i] or i == 1 and first or ("%s_%d"):format(first, i)
       check_text(key, names[i])
       if seen[names[i]] or names[i] == "" then
-         error(("%s: %s must be different names, got %s"):format(NAME, key, options.text(list)), 3)
+         core.raise(("%s: %s must be different names, got %s"):format(NAME, key, options.text(list)))
       end
       seen[names[i]] = true
    end
@@ -108,7 +108,7 @@ end
 
 local function check_metadata(o)
    if type(o.metadata) ~= "table" then
-      error(("%s: metadata must be a table of strings, got %s"):format(NAME, type(o.metadata)), 3)
+      core.raise(("%s: metadata must be a table of strings, got %s"):format(NAME, type(o.metadata)))
    end
    for key, value in pairs(o.metadata) do
       check_text("keys of metadata", key)
@@ -174,7 +174,7 @@ local function write_graph(encoder, o)
    for _, name in ipairs(o.output_names) do
       for _, taken in ipairs(o.input_names) do
          if name == taken then
-            error(("%s: '%s' is the name of an input and of an output"):format(NAME, name), 3)
+            core.raise(("%s: '%s' is the name of an input and of an output"):format(NAME, name))
          end
       end
    end
@@ -205,7 +205,7 @@ function M.export(path, module, opts)
    local o = options.check(NAME, opts, SPEC)
    check_path(path)
    if not Module.is_module(module) then
-      error(("%s: expected a module, got %s"):format(NAME, type(module)), 2)
+      core.raise(("%s: expected a module, got %s"):format(NAME, type(module)))
    end
    options.check_boolean(NAME, o, "dynamic_batch")
    options.check_count(NAME, o, "batch_dim", 1)
