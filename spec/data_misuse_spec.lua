@@ -7,7 +7,7 @@ local augment, data = siamese.augment, siamese.data
 local fails = support.fails
 local root
 
-setup(function()
+before_each(function()
    root = files.temp_folder()
    for class = 1, 2 do
       files.make_folder(("%s/set/c%d"):format(root, class))
@@ -16,7 +16,7 @@ setup(function()
       end
    end
 end)
-teardown(function() files.remove(root) end)
+after_each(function() files.remove(root) end)
 
 local set = data.set{ images = siamese.zeros(6, 1, 2, 2), labels = { 1, 1, 1, 2, 2, 2 } }
 local warp = augment.RandomAffine{ degrees = 1, seed = 1 }
