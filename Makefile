@@ -140,6 +140,15 @@ test-lua: $(LIB)
 	@echo "== busted, under $(LUA)"
 	@$(run_env) $(TEST_ENV) $(LUA) tools/busted.lua $(BUSTED) $(or $(SPEC),spec)
 
+# Each file of specs in a process of its own, as many at once as -j says: under a sanitizer one process for
+# all has a heap that takes long to collect.
+specs := $(wildcard spec/*_spec.lua)
+.PHONY: test-each $(specs)
+test-each: $(specs)
+$(specs): $(LIB)
+	@echo "== $@, under $(LUA)"
+	@$(run_env) $(TEST_ENV) $(LUA) tools/busted.lua $(BUSTED) $@
+
 test:
 	@$(deps) build test
 	@echo "== build"

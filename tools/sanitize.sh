@@ -33,6 +33,7 @@ allocator_may_return_null=1:check_initialization_order=1:intercept_tls_get_addr=
 print_suppressions=0 UBSAN_OPTIONS=print_stacktrace=1"
     select=""
     pattern='_test$'
+    specs="--keep-going --output-sync=target ${SPEC:-test-each}"
     ;;
 thread)
     build=$build/tsan
@@ -40,6 +41,7 @@ thread)
     preload=$(runtime tsan tsan)
     options="TSAN_OPTIONS=suppressions=$tools/tsan.supp:halt_on_error=0:exitcode=66"
     select="--tags=threads"
+    specs="test-lua"
     pattern='\(base\|crew\|loader\|pool\|threads\)_test$'
     ;;
 *)
@@ -54,7 +56,8 @@ status=0
 programs=$(find "$build/tests" -name '*_test' | grep "$pattern" | sort)
 tools/run-tests.sh $options SIAMESE_SANITIZED=$kind $programs || status=1
 # The preload is for the interpreter alone: busted is started by name, without a shell between.
-"${MAKE:-make}" --no-print-directory -s BUILD="$build" CFLAGS="-O1 -g" EXTRA_CFLAGS="$flags" test-lua \
+# shellcheck disable=SC2086
+"${MAKE:-make}" --no-print-directory -s "$@" BUILD="$build" CFLAGS="-O1 -g" EXTRA_CFLAGS="$flags" $specs \
     TEST_ENV="$options SIAMESE_SANITIZED=$kind LD_PRELOAD=$preload" BUSTED="$select ${BUSTED:-}" \
     || status=1
 exit $status
