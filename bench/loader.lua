@@ -21,7 +21,7 @@ local root = os.getenv("SIAMESE_DATA") or "../shared/data"
 local unpacked = os.getenv("SIAMESE_UNPACKED") or "build/data"
 
 local function parse(arguments)
-   local o, i = { seconds = 4, rounds = 5, threads = siamese.get_threads(), names = {} }, 1
+   local o, i = { seconds = 0.5, rounds = 31, threads = siamese.get_threads(), names = {} }, 1
    while i <= #arguments do
       local key = arguments[i]:match("^%-%-(%a+)$")
       if key and arguments[i + 1] then
