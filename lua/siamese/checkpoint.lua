@@ -24,6 +24,7 @@
 local core = require "siamese.core"
 local Module = require "siamese.nn.module"
 local json = require "siamese.json"
+local without_position = require("siamese.options").without_position
 
 local M = {}
 
@@ -336,7 +337,7 @@ function M.apply(name, path, card, things)
       local ok, why = pcall(M.restore, things[key], card.states[key])
       if not ok then
          core.raise(("%s: %s: the state of '%s' does not fit: %s"):format(name, path, key,
-            (tostring(why):gsub("^[^\n:]+:%d+: ", ""))))
+            without_position(why)))
       end
    end
    core.set_rng_state(card.random)

@@ -4,6 +4,7 @@
 -- @module siamese.metadata
 local calibration = require "siamese.calibration"
 local json = require "siamese.json"
+local without_position = require("siamese.options").without_position
 local Preprocess = require "siamese.preprocess"
 local record = require "siamese.record"
 
@@ -66,7 +67,7 @@ function M.read(about)
          if ok then
             card[key] = made
          else
-            why = tostring(made):gsub("^[^\n:]+:%d+: ", "")
+            why = without_position(made)
          end
       end
    end

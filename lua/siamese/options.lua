@@ -179,6 +179,13 @@ function M.check_path(name, path)
    return path
 end
 
+--- What an error says, without the position that it begins with.
+-- @param message what pcall gave
+-- @treturn string
+function M.without_position(message)
+   return (tostring(message):gsub("^[^\n:]+:%d+: ", ""))
+end
+
 --- How a value stands in a message: lists with what is in them.
 -- @treturn string
 function M.text(value)

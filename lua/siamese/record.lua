@@ -20,6 +20,7 @@
 -- @module siamese.record
 local core = require "siamese.core"
 local Module = require "siamese.nn.module"
+local without_position = require("siamese.options").without_position
 
 local M = {}
 
@@ -185,7 +186,7 @@ function M.build(record)
    end
    local ok, module = pcall(builder, options)
    if not ok then
-      return nil, (tostring(module):gsub("^[^\n:]+:%d+: ", ""))
+      return nil, without_position(module)
    end
    return module
 end

@@ -152,7 +152,7 @@ local function ask(self)
    end
    local ok, done, message = pcall(self.native.push, self.native, self.drawn + 1, table.unpack(native))
    if not ok or not done then
-      return false, ok and message or (tostring(done):gsub("^[^\n:]+:%d+: ", ""))
+      return false, ok and message or options.without_position(done)
    end
    self.drawn = self.drawn + 1
    self.queue[self.drawn] = { lists = lists,

@@ -1,6 +1,7 @@
 --- What the parts of siamese.metrics share: labels of any kind, names of distances.
 -- @module siamese.metrics.common
 local core = require "siamese.core"
+local without_position = require("siamese.options").without_position
 
 local M = {}
 
@@ -43,7 +44,7 @@ end
 function M.blame(name, f, ...)
    local results = table.pack(pcall(f, ...))
    if not results[1] then
-      core.raise(("%s: %s"):format(name, (tostring(results[2]):gsub("^[^\n:]+:%d+: ", ""))))
+      core.raise(("%s: %s"):format(name, without_position(results[2])))
    end
    return table.unpack(results, 2, results.n)
 end
